@@ -11,11 +11,11 @@
 /* Lateness buckets, in TSC ticks: below 256, 512, 1024 ... and the rest. */
 #define BUCKET_FIRST 256u
 
-static volatile uint32_t ticks;
+static volatile bool ticked;
 
 static void on_tick(void)
 {
-    ticks++;
+    ticked = true;
 }
 
 /* Fixed point, 16 bits of fraction. */
@@ -34,6 +34,7 @@ static void control_step(struct loop *l, uint32_t n)
     l->plant += (drive - l->plant) >> 4;
 }
 
+/* Of REPORT periods. Those that were missed are in no other figure. */
 struct report {
     uint64_t worst, sum;
     uint32_t missed, histogram[BUCKETS];
@@ -51,76 +52,140 @@ static void note(struct report *r, uint64_t late)
         r->worst = late;
 }
 
-/* A report goes out a few bytes per period: printing must not cost a period. */
-#define BYTES_A_PERIOD 4u
+/* What a line says, in its order. */
+enum {
+    SECOND,
+    PERIODS,
+    MISSED,
+    LATE_MAX,
+    LATE_MEAN,
+    PLANT,
+    HISTOGRAM,
+    VALUES = HISTOGRAM + BUCKETS
+};
+static const char *const words[VALUES + 1] = {
+    [SECOND] = "control: second",
+    [PERIODS] = ", periods",
+    [MISSED] = ", missed",
+    [LATE_MAX] = ", late max",
+    [LATE_MEAN] = " mean",
+    [PLANT] = " ticks, plant",
+    [HISTOGRAM] = ", histogram",
+    [HISTOGRAM + 1 ... VALUES - 1] = "",
+    [VALUES] = "\r\n",
+};
 
-static char line[256];
-static size_t line_at, line_len;
+/* A report is made and goes out in pieces: neither may cost a period, or more time than the guest
+ * has in one. There is room for those of some seconds that were missed at once; of more the first
+ * ones are printed. */
+#define BYTES_A_PERIOD 4u
+#define LINES          16u
+
+static int32_t lines[LINES][VALUES];
+static unsigned first_line, last_line; /* count on */
+static unsigned value;
+static char text[32];
+static size_t text_at, text_len;
+
+static void next_piece(void)
+{
+    const int32_t *line = lines[first_line % LINES];
+
+    text_at = 0;
+    if (value < VALUES) {
+        text_len = fmt(text, sizeof(text), "%s %d", words[value], line[value]);
+        value++;
+        return;
+    }
+    text_len = fmt(text, sizeof(text), "%s", words[VALUES]);
+    value = 0;
+    first_line++;
+}
 
 static void drain(void)
 {
-    for (unsigned i = 0; i < BYTES_A_PERIOD && line_at < line_len; i++)
-        put_byte((uint8_t)line[line_at++]);
+    if (text_at == text_len && first_line != last_line)
+        next_piece();
+    for (unsigned i = 0; i < BYTES_A_PERIOD && text_at < text_len; i++)
+        put_byte((uint8_t)text[text_at++]);
 }
 
 static void print(uint32_t second, const struct report *r, const struct loop *l)
 {
-    char text[BUCKETS * 8];
-    size_t n = 0;
+    int32_t *line = lines[last_line % LINES];
+    uint32_t ran = REPORT - r->missed;
 
+    if (last_line - first_line == LINES)
+        return;
+    last_line++;
+    line[SECOND] = (int32_t)second;
+    line[PERIODS] = REPORT;
+    line[MISSED] = (int32_t)r->missed;
+    line[LATE_MAX] = (int32_t)r->worst; /* less than a period */
+    line[LATE_MEAN] = ran ? (int32_t)(r->sum / ran) : 0;
+    line[PLANT] = l->plant >> 16;
     for (unsigned i = 0; i < BUCKETS; i++)
-        n += fmt(text + n, sizeof(text) - n, " %u", r->histogram[i]);
-    line_at = 0;
-    line_len = fmt(line, sizeof(line),
-                   "control: second %u, periods %u, missed %u, late max %lu mean %lu ticks, plant "
-                   "%d, histogram%s\r\n",
-                   second, REPORT, r->missed, r->worst, r->sum / REPORT, l->plant >> 16, text);
-    if (line_len >= sizeof(line))
-        line_len = sizeof(line) - 1;
+        line[HISTOGRAM + i] = (int32_t)r->histogram[i];
+}
+
+/* A period is over: the n-th. */
+static void count(uint32_t n, struct report *r, const struct loop *l)
+{
+    if (n % REPORT)
+        return;
+    print(n / REPORT, r, l);
+    *r = (struct report){0};
+}
+
+/* When periods begin, exact to the tick: the division's remainder is carried over, so that rounding
+ * does not add up and a lost period shows. */
+struct schedule {
+    uint64_t due, period, rest, carry;
+};
+
+static void next_period(struct schedule *s)
+{
+    s->due += s->period;
+    s->carry += s->rest;
+    if (s->carry >= PIT_HZ) {
+        s->carry -= PIT_HZ;
+        s->due++;
+    }
 }
 
 void guest_main(const char *cmdline)
 {
-    uint64_t hz = tsc_hz(), due, period = hz * PERIOD_PIT / PIT_HZ;
-    uint64_t rest = hz * PERIOD_PIT % PIT_HZ, carry = 0;
+    uint64_t hz = tsc_hz();
+    struct schedule s = {.period = hz * PERIOD_PIT / PIT_HZ, .rest = hz * PERIOD_PIT % PIT_HZ};
     struct report r = {0};
     struct loop l = {0};
-    uint32_t seen = 0, n = 0;
+    uint32_t n = 0;
 
     (void)cmdline;
-    say("control: %lu ticks a period\n", period);
+    say("control: %lu ticks a period\n", s.period);
     irq_handle(IRQ_PIT, on_tick);
     pit_periodic(PERIOD_PIT);
-    due = tsc();
+    s.due = tsc();
+    next_period(&s);
     for (;;) {
         uint64_t now;
 
-        while (ticks == seen)
+        while (!ticked)
             sleep_until_irq();
+        ticked = false;
         now = tsc();
-        if (ticks - seen > 1)
-            r.missed += ticks - seen - 1;
-        seen = ticks;
-        n++;
-        /* Exact to the tick: the division's remainder is carried over, so that rounding does not
-         * add up and a lost period shows. */
-        due += period;
-        carry += rest;
-        if (carry >= PIT_HZ) {
-            carry -= PIT_HZ;
-            due++;
-        }
-        note(&r, now > due ? now - due : 0);
-        while (now > due + period) {
+        /* A tick that was made up for a period which already counts as missed. */
+        if (now + s.period / 2 < s.due)
+            continue;
+        while (now > s.due + s.period) {
+            next_period(&s);
             r.missed++;
-            n++;
-            due += period;
+            count(++n, &r, &l);
         }
+        note(&r, now > s.due ? now - s.due : 0);
+        next_period(&s);
         control_step(&l, n);
+        count(++n, &r, &l);
         drain();
-        if (n % REPORT == 0) {
-            print(n / REPORT, &r, &l);
-            r = (struct report){0};
-        }
     }
 }
