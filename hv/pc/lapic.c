@@ -370,7 +370,8 @@ static void run_timer(struct lapic *l, uint32_t left, uint64_t now)
     l->period = max_u64(ticks_of(l, count), LAPIC_PERIOD_LEAST);
 }
 
-void lapic_timer(struct lapic *l, uint64_t now)
+/* To its next deadline. */
+static void advance_timer(struct lapic *l, uint64_t now)
 {
     if (timer_mode(l) != TIMER_PERIODIC) {
         stop_timer(l);
@@ -379,15 +380,37 @@ void lapic_timer(struct lapic *l, uint64_t now)
         if (now >= l->deadline) /* some are missed: the next one is in phase */
             l->deadline += ((now - l->deadline) / l->period + 1) * l->period;
     }
+}
+
+void lapic_timer(struct lapic *l, uint64_t now)
+{
+    advance_timer(l, now);
     raise_local(l, LAPIC_LVT_TIMER);
 }
 
-void lapic_set_tsc_deadline(struct lapic *l, uint64_t value, uint64_t at)
+/* The vector of the timer's interrupt; -1: none comes, or it would have to wait. */
+static int timer_vector(const struct lapic *l)
 {
-    if (timer_mode(l) != TIMER_TSC_DEADLINE)
-        return;
-    l->tsc_deadline = value;
-    l->deadline = value ? min_u64(at, NEVER - 1) : NEVER;
+    uint32_t entry = lapic_reg(l, LAPIC_LVT_TIMER), vector = entry & 0xff;
+
+    if ((entry & LAPIC_LVT_MASKED) || vector < LAPIC_VECTORS_RESERVED || !lapic_takes(l) ||
+        vector >> 4 <= lapic_reg(l, LAPIC_PPR) >> 4)
+        return -1;
+    return (int)vector;
+}
+
+int lapic_timer_by_cpu(struct lapic *l, uint64_t now)
+{
+    int vector = timer_vector(l);
+
+    if (vector < 0 || has(l, LAPIC_TMR, (uint8_t)vector))
+        return -1;
+    if (l->tsc_mode)
+        stop_timer(l);
+    else
+        advance_timer(l, now);
+    put(l, word_of(LAPIC_IRR, (uint8_t)vector), 1u << (vector & 31));
+    return vector;
 }
 
 void lapic_shift(struct lapic *l, uint64_t ticks)
@@ -431,17 +454,13 @@ static void set_shift(struct lapic *l)
 
 int lapic_prepare_wake(struct lapic *l, struct lapic_wake *w)
 {
-    uint32_t entry = lapic_reg(l, LAPIC_LVT_TIMER);
-    uint8_t vector = (uint8_t)entry;
+    int vector = timer_vector(l);
 
-    if ((entry & LAPIC_LVT_MASKED) || vector < LAPIC_VECTORS_RESERVED || !lapic_takes(l) ||
-        (*l->signals & (LAPIC_INTERRUPT | LAPIC_POSTED | LAPIC_IN_CPU)))
+    if (vector < 0 || (*l->signals & (LAPIC_INTERRUPT | LAPIC_POSTED | LAPIC_IN_CPU)))
         return -1;
-    *w = (struct lapic_wake){l->deadline, l->tsc_deadline,
-                             l->period,   lapic_reg(l, LAPIC_PPR),
-                             vector,      has(l, LAPIC_TMR, vector)};
-    if (vector >> 4 <= (int)(w->ppr >> 4))
-        return -1;
+    *w = (struct lapic_wake){l->deadline,     l->tsc_deadline,
+                             l->period,       lapic_reg(l, LAPIC_PPR),
+                             (uint8_t)vector, has(l, LAPIC_TMR, (uint8_t)vector)};
     lapic_timer(l, l->deadline);
     (void)lapic_ack(l);
     return vector;

@@ -198,7 +198,13 @@ bool lapic_msr_write(struct lapic *l, unsigned reg, uint64_t value, uint64_t now
 bool lapic_set_base(struct lapic *l, uint64_t value, unsigned address_bits);
 /* IA32_TSC_DEADLINE; `at` is the host's time when the guest's TSC reaches `value`. Does nothing
  * unless the timer is in TSC-deadline mode. */
-void lapic_set_tsc_deadline(struct lapic *l, uint64_t value, uint64_t at);
+static inline void lapic_set_tsc_deadline(struct lapic *l, uint64_t value, uint64_t at)
+{
+    if (!l->tsc_mode)
+        return;
+    l->tsc_deadline = value;
+    l->deadline = value ? min_u64(at, NEVER - 1) : NEVER;
+}
 void lapic_set_tpr(struct lapic *l, uint32_t value);
 /* After the guest's EOI of a vector, once it has left ISR. */
 void lapic_note_eoi(struct lapic *l, uint8_t vector);
@@ -208,6 +214,10 @@ void lapic_written(struct lapic *l, unsigned offset, uint64_t now);
 
 /* `deadline` has passed: the timer's interrupt comes. */
 void lapic_timer(struct lapic *l, uint64_t now);
+/* The same with by_cpu and nothing in IRR: the vector, which is there now, and of which the CPU
+ * must be told; it delivers the interrupt at once. -1: lapic_timer() must do it, nothing has
+ * changed. */
+int lapic_timer_by_cpu(struct lapic *l, uint64_t now);
 /* The guest's time, and its TSC with it, stood still for `ticks`. */
 void lapic_shift(struct lapic *l, uint64_t ticks);
 /* The guest's TSC was set, and now reads `ticks` more than it would have. */

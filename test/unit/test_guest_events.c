@@ -350,6 +350,133 @@ static void test_several_by_cpu(void **ctx)
     assert_true(state.irq_window);
 }
 
+/* ---- a timer that expires while the CPU works on the local APIC ---- */
+
+#define DUE 5000u
+
+static void set_timer(struct lapic *l, uint32_t entry)
+{
+    lapic_mmio_write(l, LAPIC_SVR, 4, 0x1ff, 0);
+    lapic_mmio_write(l, LAPIC_LVT_TIMER, 4, entry, 0);
+    lapic_mmio_write(l, LAPIC_DIVIDE, 4, 0xb, 0);
+    lapic_mmio_write(l, LAPIC_INITIAL_COUNT, 4, DUE, 0);
+    lapic_set_tsc_deadline(l, DUE, DUE);
+    x86_prepare_events(v, 0);
+}
+
+/* What it would be like by the usual way. */
+static void take_usual_way(uint64_t now)
+{
+    exit_timers(v, now);
+    x86_prepare_events(v, now);
+}
+
+static void test_timer_by_cpu(void **ctx)
+{
+    static const uint32_t entries[] = {0x00061, 0x20061, 0x40061}; /* each mode */
+    struct lapic *l = &guest.platform.lapic[0];
+
+    for (unsigned i = 0; i < ARRAY_LEN(entries); i++) {
+        (void)fixture_end(ctx);
+        (void)fixture_vcpu(ctx);
+        l->apicv = true;
+        set_timer(l, entries[i]);
+        assert_int_equal(l->deadline, DUE);
+        assert_true(x86_timer_by_cpu(v, DUE));
+        assert_int_equal(state.rvi, 0x61);
+        assert_int_equal(lapic_highest(l, LAPIC_IRR), 0x61);
+        assert_int_equal(stats.irqs, 1);
+        assert_true(l->deadline == (i == 1 ? 2 * DUE : NEVER));
+        assert_false(x86_events_pending(v) || vcpu_injects(v));
+        /* The guest has not taken it: the next one is none of its own. */
+        l->deadline = 2 * DUE;
+        assert_false(x86_timer_by_cpu(v, 2 * DUE));
+        assert_int_equal(l->deadline, 2 * DUE);
+    }
+}
+
+static void make_any_state(struct lapic *l)
+{
+    static const uint32_t entries[] = {0x00061, 0x20061, 0x40061, 0x40005, 0x10061, 0x40021};
+
+    l->apicv = some(8) != 0;
+    set_timer(l, entries[some(ARRAY_LEN(entries))]);
+    l->deadline = DUE;
+    if (some(4) == 0)
+        lapic_set_tpr(l, 0x20);
+    if (some(4) == 0) {
+        assert_int_equal(irqchip_msi(&guest.platform, LAPIC_BASE, 0x31), 0);
+        l->regs[(LAPIC_TMR + 0x30) / 4] = some(2) << 1; /* as the timer's vector was used before */
+        x86_prepare_events(v, 0);
+    }
+    if (some(4) == 0)
+        (void)lapic_ack(l);
+    x86_prepare_events(v, 0);
+    state.event = some(8) == 0 ? GP : 0;
+    state.rflags = RFLAGS_FIXED | (some(4) ? RFLAGS_IF : 0);
+    state.shadow = some(6) == 0;
+    state.trap_due = some(6) == 0;
+    state.x86.reinject = some(8) == 0 ? EVENT_VALID | EVENT_EXTERNAL | 0x33 : 0;
+    v->nmi = some(8) == 0;
+    v->halted = state.in_halt = !state.shadow && some(8) == 0;
+    if (some(8) == 0)
+        raise_irq();
+    if (some(8) == 0)
+        lapic_mmio_write(l, LAPIC_SVR, 4, 0xff, 0);
+    if (some(8) == 0)
+        platform_set_event(&guest.platform, 0);
+}
+
+/* Whenever it does it, the usual way would have led to the same. Otherwise nothing has changed. */
+static void test_timer_ways(void **ctx)
+{
+    static struct guest before, usual;
+    static uint32_t page_before[LAPIC_PAGE / 4], page[LAPIC_PAGE / 4];
+    struct lapic *l = &guest.platform.lapic[0];
+    struct fake_state state_before, state_usual;
+    struct abi_vcpu stats_usual;
+    unsigned done = 0, left = 0;
+
+    for (seed = 1; seed < 8000; seed += 2) {
+        uint32_t start = seed;
+
+        (void)fixture_end(ctx);
+        (void)fixture_vcpu(ctx);
+        memset(apic_registers, 0, sizeof(apic_registers));
+        irqchip_reset(&guest.platform, 0);
+        make_any_state(l);
+        before = guest;
+        state_before = state;
+        memcpy(page_before, apic_registers, sizeof(page));
+        stats.irqs = 0;
+        take_usual_way(DUE);
+        usual = guest;
+        state_usual = state;
+        memcpy(page, apic_registers, sizeof(page));
+        stats_usual = stats;
+        guest = before;
+        state = state_before;
+        memcpy(apic_registers, page_before, sizeof(page));
+        stats.irqs = 0;
+        if (x86_timer_by_cpu(v, DUE)) {
+            assert_int_equal(state.irq_window, !(state.rflags & RFLAGS_IF) || state.shadow);
+            guest.platform.clock.now = DUE; /* no device has looked at it */
+            assert_memory_equal(&guest, &usual, sizeof(guest));
+            assert_memory_equal(&state, &state_usual, sizeof(state));
+            assert_memory_equal(apic_registers, page, sizeof(page));
+            assert_int_equal(stats.irqs, stats_usual.irqs);
+            done++;
+        } else {
+            assert_memory_equal(&guest, &before, sizeof(guest));
+            assert_memory_equal(&state, &state_before, sizeof(state));
+            assert_memory_equal(apic_registers, page_before, sizeof(page));
+            left++;
+        }
+        seed = start;
+    }
+    assert_true(done > 100 && left > 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -360,6 +487,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_by_cpu, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_several_by_cpu, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_late_by_cpu, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_timer_by_cpu, fixture_vcpu, fixture_end),
+        cmocka_unit_test_setup_teardown(test_timer_ways, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_nmi_first, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_any_state, fixture_vcpu, fixture_end),
         cmocka_unit_test_setup_teardown(test_end_of_instruction, fixture_vcpu, fixture_end),

@@ -41,7 +41,7 @@ static void test_msrs(void **ctx)
     v->regs.rcx = 0x10; /* IA32_TIME_STAMP_COUNTER */
     v->regs.rax = 0xffffffff00000007ull;
     v->regs.rdx = 0xffffffff00000002ull;
-    assert_int_equal(x86_wrmsr(v), EXIT_SKIP);
+    assert_int_equal(x86_wrmsr(v), EXIT_DONE);
     assert_int_equal(state.tsc, 0x200000007ull);
     v->regs.rcx = 0xdead;
     v->regs.rax = 3;
@@ -87,7 +87,7 @@ static void test_kvm_clock(void **ctx)
     assert_int_equal(t.tsc, 750);
     state.tsc_offset = 0; /* the guest writes its TSC */
     v->regs.rcx = 0x10;
-    assert_int_equal(x86_wrmsr(v), EXIT_SKIP);
+    assert_int_equal(x86_wrmsr(v), EXIT_DONE);
     memcpy(&t, guest.mem.base + 0x1040, sizeof(t));
     assert_int_equal(t.tsc, 1700);
     v->regs.rcx = MSR_KVM_WALL_CLOCK;
@@ -136,13 +136,18 @@ static void test_apic(void **ctx)
     assert_int_equal(wrmsr_of(0x80b, 0), EXIT_SKIP);
     /* The guest's TSC is 1000; host time does not matter. */
     state.tsc = 1000;
+    record.tsc = arch_tsc();
+    state.tsc_offset = state.tsc - record.tsc;
+    v->until = record.tsc + 10000;
     assert_int_equal(wrmsr_of(MSR_IA32_TSC_DEADLINE, 5000), EXIT_SKIP); /* another mode */
     assert_int_equal(rdmsr_of(MSR_IA32_TSC_DEADLINE), 0);
     assert_int_equal(wrmsr_of(0x832, 0x40061), EXIT_SKIP);
-    assert_int_equal(wrmsr_of(MSR_IA32_TSC_DEADLINE, 5000), EXIT_DONE);
+    assert_int_equal(wrmsr_of(MSR_IA32_TSC_DEADLINE, 5000), EXIT_SKIP);
     assert_int_equal(rdmsr_of(MSR_IA32_TSC_DEADLINE), 5000);
     assert_int_equal(l->deadline, arch_tsc() + 4000);
-    assert_int_equal(wrmsr_of(0x10, 2000), EXIT_SKIP); /* the TSC itself */
+    assert_int_equal(state.deadline, l->deadline); /* the next entry's */
+    assert_int_equal(state.deadline_set, record.tsc);
+    assert_int_equal(wrmsr_of(0x10, 2000), EXIT_DONE); /* the TSC itself */
     assert_int_equal(l->deadline, arch_tsc() + 3000);
     record.tsc = l->deadline;
     v->regs.rcx = MSR_IA32_TSC_DEADLINE;
@@ -150,9 +155,16 @@ static void test_apic(void **ctx)
     assert_int_equal(v->regs.rax, 0);
     assert_int_equal(irqchip_ack(&guest.platform, 0), 0x61);
     assert_int_equal(wrmsr_of(0x80b, 0), EXIT_SKIP);
-    assert_int_equal(wrmsr_of(MSR_IA32_TSC_DEADLINE, UINT64_MAX), EXIT_DONE);
+    assert_int_equal(wrmsr_of(MSR_IA32_TSC_DEADLINE, UINT64_MAX), EXIT_SKIP);
+    assert_true(l->deadline == NEVER - 1);
+    assert_int_equal(state.deadline, v->until); /* its run ends before */
+    assert_int_equal(wrmsr_of(MSR_IA32_TSC_DEADLINE, 0), EXIT_SKIP);
+    assert_true(l->deadline == NEVER);
     assert_int_equal(wrmsr_of(MSR_IA32_TSC_DEADLINE, 1), EXIT_DONE); /* long past */
-    assert_int_equal(l->deadline, arch_tsc());
+    assert_int_equal(l->deadline, record.tsc);
+    v->until = record.tsc; /* the run is over */
+    assert_int_equal(wrmsr_of(MSR_IA32_TSC_DEADLINE, UINT64_MAX - 1), EXIT_DONE);
+    assert_true(l->deadline == NEVER - 1);
     /* Off: CPUID says so. */
     assert_int_equal(wrmsr_of(MSR_IA32_APIC_BASE, 0xfee00100), EXIT_DONE);
     v->regs.rax = 1;

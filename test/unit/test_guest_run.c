@@ -213,6 +213,107 @@ static void test_stretch_in_root(void **ctx)
     assert_int_equal(clock_now, START + SLICE / 2);
 }
 
+/* ---- ticks by a local APIC that the CPU works on ---- */
+
+static unsigned left; /* for the usual way */
+
+static void start_apic_timer_by_cpu(void)
+{
+    guest.platform.lapic[0].apicv = true;
+    start_apic_timer();
+    x86_prepare_events(v, clock_now);
+    assert_true(guest.platform.lapic[0].by_cpu);
+}
+
+/* As enter.asm and the CPU do: each interrupt ends before the next. */
+static enum exit_action ticks(struct vcpu *who)
+{
+    struct lapic *l = &guest.platform.lapic[0];
+
+    for (;;) {
+        if (state.rvi > 0) {
+            assert_int_equal(state.rvi, VECTOR_IRQ0);
+            assert_int_equal(lapic_ack(l), VECTOR_IRQ0);
+            lapic_mmio_write(l, LAPIC_EOI, 4, 0, clock_now);
+            *l->signals = 0; /* the CPU has done it */
+            state.rvi = -1;
+            interrupts++;
+        }
+        assert_false(state.irq_window);
+        (void)runs(NEVER / 2);
+        if (!x86_deadline_came(who)) {
+            left++;
+            return EXIT_RESUME;
+        }
+        if (who->entity.requests)
+            return EXIT_RESUME;
+    }
+}
+
+static void test_ticks(void **ctx)
+{
+    uint64_t end = START + 50 * PERIOD + PERIOD / 2;
+
+    (void)ctx;
+    left = 0;
+    start_apic_timer_by_cpu();
+    state.enter = ticks;
+    assert_int_equal(run_to(end), VCPU_YIELD_SLICE);
+    assert_int_equal(clock_now, end);
+    assert_int_equal(interrupts, 50);
+    assert_int_equal(stats.irqs, 50);
+    assert_int_equal(left, 1);
+    /* A stretched slice is no obstacle. */
+    v->entity.sched.params.slice = SLICE;
+    v->closes = run_closes(clock_now + SLICE);
+    end += 50 * PERIOD;
+    assert_int_equal(x86_run(v, end), VCPU_YIELD_SLICE);
+    assert_int_equal(clock_now, end);
+    assert_int_equal(interrupts, 100);
+    assert_int_equal(left, 2);
+}
+
+/* With less time left than RUN_CLOSE the tick waits for the next run. An entry may also end before
+ * the tick: the preemption timer reaches only so far, and a timer may have been stopped since. */
+static void test_tick_at_the_end(void **ctx)
+{
+    static const struct {
+        uint64_t until; /* this long after the tick */
+        bool device, halted, early, goes_on;
+    } rows[] = {
+        {0},
+        {.until = 1},
+        {.until = RUN_CLOSE},
+        {RUN_CLOSE + 1, .goes_on = true},
+        {PERIOD / 2, .device = true},
+        {PERIOD / 2, .halted = true},
+        {PERIOD / 2, .early = true},
+        {PERIOD / 2, .goes_on = true},
+        {2 * PERIOD, .goes_on = true},
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        struct lapic *l = &guest.platform.lapic[0];
+        uint64_t tick;
+
+        (void)fixture_end(ctx);
+        (void)setup(ctx);
+        start_apic_timer_by_cpu();
+        tick = l->deadline;
+        record.tsc = tick - rows[i].early;
+        v->until = tick + rows[i].until;
+        v->closes = run_closes(v->until);
+        v->halted = rows[i].halted;
+        state.deadline = 7;
+        if (rows[i].device)
+            platform_set_event(&guest.platform, tick);
+        assert_int_equal(x86_deadline_came(v), rows[i].goes_on);
+        assert_int_equal(stats.irqs, rows[i].goes_on);
+        assert_int_equal(l->deadline, rows[i].goes_on ? tick + PERIOD : tick);
+        assert_int_equal(state.deadline, rows[i].goes_on ? min_u64(v->until, tick + PERIOD) : 7);
+    }
+}
+
 static uint64_t new_end;
 
 /* Its first exit leaves work for its own core. */
@@ -358,6 +459,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_stretch, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_stretch_in_root, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_stretch_ends, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_ticks, setup, fixture_end),
+        cmocka_unit_test_setup_teardown(test_tick_at_the_end, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_sleeper, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_sleeper_with_apic, setup, fixture_end),
         cmocka_unit_test_setup_teardown(test_apic_wake_undone, setup, fixture_end),

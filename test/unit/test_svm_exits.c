@@ -200,6 +200,26 @@ static void msrs(void **ctx)
     assert_true(msr(MSR_TSC, false, 0, EXIT_SKIP) < 1ull << 48);
 }
 
+/* The core's timer follows, as the guest goes on without leaving enter.asm. */
+static void tsc_deadline(void **ctx)
+{
+    struct lapic *l = &guest.platform.lapic[0];
+
+    (void)ctx;
+    lapic_mmio_write(l, LAPIC_SVR, 4, 0x1ff, 0);
+    lapic_mmio_write(l, LAPIC_LVT_TIMER, 4, 0x40061, 0);
+    vmcb.control.tsc_offset = 1000;
+    v->until = 9000;
+    (void)msr(MSR_IA32_TSC_DEADLINE, true, 6000, EXIT_SKIP);
+    assert_int_equal(l->deadline, 5000);
+    assert_int_equal(armed, 5000);
+    assert_int_equal(backend.deadline, 5000);
+    (void)msr(MSR_IA32_TSC_DEADLINE, true, 0, EXIT_SKIP);
+    assert_int_equal(armed, 9000);
+    (void)msr(MSR_IA32_TSC_DEADLINE, true, 2000, EXIT_DONE);
+    assert_int_equal(armed, 9000);
+}
+
 /* What kernels for AMD's CPUs read without asking: there, and out of the guest's reach. */
 static void msrs_of_every_amd_cpu(void **ctx)
 {
@@ -672,6 +692,7 @@ int main(void)
         BOTH(a_program_reads_no_control_register),
         BOTH(debug_registers),
         BOTH(msrs),
+        BOTH(tsc_deadline),
         BOTH(msrs_of_every_amd_cpu),
         BOTH(xsave_area_of_the_real_xcr0),
         BOTH(hypercalls),

@@ -216,6 +216,14 @@ static inline void vcpu_sync_apic(struct vcpu *v)
         (void)!irqchip_msi(v->platform, LAPIC_BASE, vector);
     }
 }
+static inline bool vcpu_apic_waits(const struct vcpu *v)
+{
+    return fake_of(v)->rvi > 0;
+}
+static inline void vcpu_request_vector(struct vcpu *v, uint8_t vector)
+{
+    fake_of(v)->rvi = vector;
+}
 static inline void vcpu_load(struct vcpu *v)
 {
     fake_of(v)->loads++;
@@ -224,6 +232,10 @@ static inline void vcpu_set_deadline(struct vcpu *v, uint64_t deadline, uint64_t
 {
     fake_of(v)->deadline = deadline;
     fake_of(v)->deadline_set = now;
+}
+static inline void vcpu_change_deadline(struct vcpu *v, uint64_t deadline, uint64_t now)
+{
+    vcpu_set_deadline(v, deadline, now);
 }
 static inline enum exit_action vcpu_enter(struct vcpu *v)
 {

@@ -35,7 +35,7 @@ bool x86_apic_read(struct vcpu *v, uint32_t msr, uint64_t *value)
 /* Host time when the guest's TSC reaches `value`. */
 static uint64_t time_of(const struct vcpu *v, uint64_t value)
 {
-    uint64_t guest_now = vcpu_get_tsc(v), now = arch_tsc();
+    uint64_t now = v->exit->tsc, guest_now = now + vcpu_get_tsc_offset(v);
 
     if (value <= guest_now)
         return now;
@@ -59,9 +59,6 @@ static bool write(struct vcpu *v, struct lapic *l, uint32_t msr, uint64_t value)
     switch (msr) {
     case MSR_IA32_APIC_BASE:
         return set_base(v, l, value);
-    case MSR_IA32_TSC_DEADLINE:
-        lapic_set_tsc_deadline(l, value, time_of(v, value));
-        return true;
     default:
         return lapic_msr_write(l, msr - MSR_IA32_X2APIC_BASE, value, v->exit->tsc);
     }
@@ -86,6 +83,20 @@ bool x86_apic_write(struct vcpu *v, uint32_t msr, uint64_t value, enum exit_acti
         return false;
     *action = action_after(v, l, deadline);
     return true;
+}
+
+enum exit_action x86_write_tsc_deadline(struct vcpu *v, uint64_t value)
+{
+    struct platform *p = v->platform;
+    unsigned n = v->number;
+    uint64_t now = v->exit->tsc, next = v->until;
+
+    lapic_set_tsc_deadline(&p->lapic[n], value, time_of(v, value));
+    next = min_u64(next, irqchip_next_deadline(p, n));
+    if (next <= now)
+        return EXIT_DONE;
+    vcpu_change_deadline(v, next, now);
+    return EXIT_SKIP;
 }
 
 uint64_t x86_get_cr8(const struct vcpu *v)

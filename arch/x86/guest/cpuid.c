@@ -80,7 +80,6 @@
 #define KHZ               1000u
 #define MHZ               1000000u
 
-#define LEAF_CACHE        4u
 #define LEAF_FEATURE      7u
 #define LEAF_POWER        6u
 #define LEAF_TOPOLOGY     0xbu
@@ -161,7 +160,7 @@ static void make_topology(struct cpuid_policy *p, const struct cpuid_env *env)
 static void make_caches(struct cpuid_policy *p, const struct cpuid_env *env)
 {
     for (uint32_t i = 0; i < CPUID_CACHE_LEVELS; i++) {
-        p->cache[i] = ask(env, LEAF_CACHE, i);
+        p->cache[i] = ask(env, CPUID_CACHE, i);
         if ((p->cache[i].eax & 0x1fu) == 0)
             p->cache[i] = zeros;
         p->cache[i].eax &= LEAF4_EAX;
@@ -210,7 +209,7 @@ static void make_basic(struct cpuid_policy *p, const struct cpuid_env *env)
         (struct cpuid_regs){.eax = (uint32_t)(hz / MHZ), .ebx = (uint32_t)(hz / MHZ)};
     p->plain = (2u << CPUID_BASIC_MAX) - 1;
     p->plain &=
-        ~((1u << LEAF_CACHE) | (1u << LEAF_FEATURE) | (1u << LEAF_TOPOLOGY) | (1u << LEAF_XSAVE));
+        ~((1u << CPUID_CACHE) | (1u << LEAF_FEATURE) | (1u << LEAF_TOPOLOGY) | (1u << LEAF_XSAVE));
 }
 
 /* Five-level paging is hidden: linear addresses have 48 bits even if the CPU has more. */
@@ -309,7 +308,7 @@ const struct cpuid_regs *cpuid_policy_lookup(const struct cpuid_policy *p, uint3
             return subleaf == 0 ? &p->basic[leaf] : subleaf == 1 ? &p->features1 : &zeros;
         if (leaf == LEAF_TOPOLOGY)
             return &p->topology[min_u64(subleaf, CPUID_TOPOLOGY_LEVELS - 1)];
-        if (leaf == LEAF_CACHE)
+        if (leaf == CPUID_CACHE)
             return subleaf < CPUID_CACHE_LEVELS ? &p->cache[subleaf] : &zeros;
         return subleaf < CPUID_XSAVE_SUBLEAFS ? &p->xsave[subleaf] : &zeros;
     }

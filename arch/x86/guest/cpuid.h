@@ -8,6 +8,7 @@
 #include "hv/types.h"
 
 #define CPUID_BASIC_MAX       0x16u
+#define CPUID_CACHE           4u /* the leaf */
 #define CPUID_CACHE_LEVELS    4u
 #define CPUID_XSAVE_SUBLEAFS  8u
 #define CPUID_TOPOLOGY_LEVELS 3u

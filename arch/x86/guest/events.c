@@ -249,6 +249,26 @@ void x86_prepare_events(struct vcpu *v, uint64_t now)
     vcpu_set_windows(v, window || irqchip_pending(p, v->number) || x->reinject, v->nmi);
 }
 
+bool x86_timer_by_cpu(struct vcpu *v, uint64_t now)
+{
+    struct platform *p = v->platform;
+    struct lapic *l = &p->lapic[v->number];
+    int vector;
+
+    if (!l->by_cpu || now < l->deadline ||
+        now >= __atomic_load_n(&p->next_event, __ATOMIC_RELAXED) || v->halted ||
+        x86_events_pending(v) || vcpu_injects(v) || vcpu_apic_waits(v))
+        return false;
+    vector = lapic_timer_by_cpu(l, now);
+    if (vector < 0)
+        return false;
+    vcpu_request_vector(v, (uint8_t)vector);
+    if (!can_take_irq(v)) /* see wait_for_window() */
+        vcpu_set_windows(v, true, false);
+    v->stats->irqs++;
+    return true;
+}
+
 /* RF ends with the instruction (SDM 3B "Resume Flag"): an exit caused by an instruction saves it as
  * 0, an EPT violation saves it as 1 (SDM 3C "Saving RIP, RSP, RFLAGS, and SSP"). */
 void x86_end_of_instruction(struct vcpu *v)

@@ -142,32 +142,30 @@ static struct kvm_clock_env clock_env(const struct vcpu *v)
     };
 }
 
-enum exit_action x86_wrmsr(struct vcpu *v)
+static __attribute__((noinline)) enum exit_action write_other(struct vcpu *v, uint64_t value)
 {
-    const struct vcpu_gprs *r = &v->regs;
-    uint64_t value = (r->rdx & UINT32_MAX) << 32 | (r->rax & UINT32_MAX);
+    uint32_t msr = (uint32_t)v->regs.rcx;
     struct x86_vcpu *x = vcpu_x86(v);
     struct kvm_clock_env env;
     enum exit_action action;
 
-    v->exit->detail = (uint32_t)r->rcx;
-    if ((uint32_t)r->rcx - MSR_IA32_X2APIC_BASE < X2APIC_MSRS) /* the most frequent ones */
-        return x86_apic_write(v, (uint32_t)r->rcx, value, &action) ? action : x86_raise_gp(v);
-    switch (msr_policy_write(&x->msr, (uint32_t)r->rcx, value)) {
+    if (msr - MSR_IA32_X2APIC_BASE < X2APIC_MSRS) /* the most frequent ones */
+        return x86_apic_write(v, msr, value, &action) ? action : x86_raise_gp(v);
+    switch (msr_policy_write(&x->msr, msr, value)) {
     case MSR_DONE:
         break;
     case MSR_TSC:
         x86_set_tsc(v, value);
         env = clock_env(v);
         kvm_clock_update(&x->clock, &v->guest->mem, &env);
-        break;
+        return EXIT_DONE; /* the timer may be due earlier */
     case MSR_CLOCK:
         env = clock_env(v);
-        if (!kvm_clock_write(&x->clock, &v->guest->mem, (uint32_t)r->rcx, value, &env))
+        if (!kvm_clock_write(&x->clock, &v->guest->mem, msr, value, &env))
             return x86_raise_gp(v);
         break;
     case MSR_APIC:
-        return x86_apic_write(v, (uint32_t)r->rcx, value, &action) ? action : x86_raise_gp(v);
+        return x86_apic_write(v, msr, value, &action) ? action : x86_raise_gp(v);
     case MSR_DEBUGCTL:
         vcpu_set_debugctl(v, value);
         break;
@@ -179,6 +177,17 @@ enum exit_action x86_wrmsr(struct vcpu *v)
         return x86_raise_gp(v);
     }
     return EXIT_SKIP;
+}
+
+enum exit_action x86_wrmsr(struct vcpu *v)
+{
+    const struct vcpu_gprs *r = &v->regs;
+    uint64_t value = (r->rdx & UINT32_MAX) << 32 | (r->rax & UINT32_MAX);
+
+    v->exit->detail = (uint32_t)r->rcx;
+    if ((uint32_t)r->rcx == MSR_IA32_TSC_DEADLINE && irqchip_lapic(v->platform, v->number))
+        return x86_write_tsc_deadline(v, value);
+    return write_other(v, value);
 }
 
 /* SDM 2A "HLT": a debug exception ends it as interrupts do, and one already due after the

@@ -57,13 +57,26 @@ static bool only_an_event(struct vcpu *v)
 /* The run is about to end. False: at once. A stretched one (hv/sched.h) closes again and again, as
  * often as its slices would end, because what the root does in an exit delays those that kick this
  * core: then it must first have been in the guest. */
-static __attribute__((noinline)) bool goes_on(struct vcpu *v, uint64_t now)
+static bool goes_on(struct vcpu *v, uint64_t now)
 {
     if (v->closes == run_closes(v->until))
         return true;
     if (v->exit->tsc < v->closes)
         return false;
     v->closes = run_closes(min_u64(v->until, now + v->entity.sched.params.slice));
+    return true;
+}
+
+bool x86_deadline_came(struct vcpu *v)
+{
+    uint64_t now = v->exit->tsc, next;
+
+    if (now >= v->closes && (now >= v->until || !goes_on(v, now) || now >= v->closes))
+        return false;
+    if (!x86_timer_by_cpu(v, now))
+        return false;
+    next = irqchip_next_deadline(v->platform, v->number);
+    vcpu_set_deadline(v, min_u64(v->until, next), now);
     return true;
 }
 
@@ -85,7 +98,8 @@ enum vcpu_yield x86_run(struct vcpu *v, uint64_t until)
         if (now >= next) {
             if (now >= v->closes)
                 return VCPU_YIELD_SLICE;
-            exit_timers(v, now);
+            if (!x86_timer_by_cpu(v, now))
+                exit_timers(v, now);
             next = irqchip_next_deadline(p, v->number);
             if (next <= now)
                 continue; /* more of it, unless the time is over */

@@ -65,6 +65,10 @@ void x86_reset(struct x86_vcpu *x, const struct cpuid_env *env);
 
 /* run.c: struct virt_ops' run(). */
 enum vcpu_yield x86_run(struct vcpu *v, uint64_t until);
+/* For a backend whose timer ends the guest at the deadline: before it leaves the guest's run for
+ * that. True: it was the local APIC's timer, and the guest can be entered again, unless a request
+ * waits. */
+bool x86_deadline_came(struct vcpu *v);
 
 /* ---- exits.c ---- */
 
@@ -116,6 +120,8 @@ uint64_t x86_read_operand(const struct vcpu *v, unsigned number);
  * False: #GP. */
 bool x86_apic_read(struct vcpu *v, uint32_t msr, uint64_t *value);
 bool x86_apic_write(struct vcpu *v, uint32_t msr, uint64_t value, enum exit_action *action);
+/* WRMSR of IA32_TSC_DEADLINE with a local APIC: apart, as most kernels do it in each tick. */
+enum exit_action x86_write_tsc_deadline(struct vcpu *v, uint64_t value);
 /* CR8, the local APIC's task priority. */
 uint64_t x86_get_cr8(const struct vcpu *v);
 enum exit_action x86_set_cr8(struct vcpu *v, uint64_t value);
@@ -194,6 +200,10 @@ void x86_note_vectoring(struct vcpu *v, uint32_t event, uint32_t error, uint32_t
 void x86_leave_halt(struct vcpu *v);
 /* Before entry: injects what is pending, or requests a window. */
 void x86_prepare_events(struct vcpu *v, uint64_t now);
+/* If the timer of its local APIC has expired, as in each tick of a kernel, and the CPU works on the
+ * registers: what exit_timers() and x86_prepare_events() would do, in fewer steps. False: it is not
+ * that simple, and nothing has changed. */
+bool x86_timer_by_cpu(struct vcpu *v, uint64_t now);
 /* After a skipped instruction that was in a shadow, had TF or RF set, or see vcpu_watch_ends(). */
 void x86_end_of_instruction(struct vcpu *v);
 

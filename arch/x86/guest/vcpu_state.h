@@ -103,12 +103,17 @@ static inline void vcpu_set_halt(struct vcpu *v, bool halted);
 /* With lapic.apicv: the root has changed the local APIC. Sets lapic.by_cpu: the CPU works on its
  * registers and delivers its interrupts by itself. */
 static inline void vcpu_sync_apic(struct vcpu *v);
+/* With lapic.by_cpu: the CPU knows of an interrupt in IRR; it is told of the first one. */
+static inline bool vcpu_apic_waits(const struct vcpu *v);
+static inline void vcpu_request_vector(struct vcpu *v, uint8_t vector);
 
 /* Loads the vCPU on this core. */
 static inline void vcpu_load(struct vcpu *v);
 /* The next entries end by this time, or earlier if the CPU's timer does not reach that far.
  * Absolute ticks. */
 static inline void vcpu_set_deadline(struct vcpu *v, uint64_t deadline, uint64_t now);
+/* The same in an exit whose handler returns EXIT_SKIP. */
+static inline void vcpu_change_deadline(struct vcpu *v, uint64_t deadline, uint64_t now);
 /* Enters, handles exits and enters again, until an exit needs more than that. Returns its action:
  * EXIT_SKIP only if a request waits. A skipped instruction is already skipped; v->exit is the last
  * exit. */

@@ -460,6 +460,18 @@ static inline void vcpu_sync_apic(struct vcpu *v)
     (void)v;
 }
 
+static inline bool vcpu_apic_waits(const struct vcpu *v)
+{
+    (void)v;
+    return false;
+}
+
+static inline void vcpu_request_vector(struct vcpu *v, uint8_t vector)
+{
+    (void)v;
+    (void)vector;
+}
+
 static inline void vcpu_load(struct vcpu *v)
 {
     svm_load(v->backend);
@@ -469,6 +481,12 @@ static inline void vcpu_set_deadline(struct vcpu *v, uint64_t deadline, uint64_t
 {
     (void)now;
     svm_of(v)->deadline = deadline;
+}
+
+static inline void vcpu_change_deadline(struct vcpu *v, uint64_t deadline, uint64_t now)
+{
+    vcpu_set_deadline(v, deadline, now);
+    apic_timer_set(deadline);
 }
 
 static inline enum exit_action vcpu_enter(struct vcpu *v)

@@ -16,7 +16,7 @@
 section .text
 bits 64
 global vmx_enter, vmx_exit_point
-extern vmx_exit_handlers, x86_end_of_instruction, vmx_broken
+extern vmx_exit_handlers, x86_end_of_instruction, x86_deadline_came, vmx_broken
 
 ; The preemption timer stops in root operation, so each entry sets it from an absolute time; one that has already passed ends the entry at once. Code from
 ; here to the entry makes the timer late. RAX = now.
@@ -100,6 +100,22 @@ extern vmx_exit_handlers, x86_end_of_instruction, vmx_broken
     %1
 %endmacro
 
+; All of CPUID but the answer, or goes to the parameter with ECX = reason. RDX = the leaf.
+%macro CPUID_DONE 1
+    cmp dword [rdi + VCPU_REQUESTS], 0
+    jne %1
+    IF_UNUSUAL_END %1
+    RECORD rcx
+    SKIP
+    SET_TIMER
+    mov [rsi + EXIT_TSC], rax
+    mov [rsi + EXIT_ENTRY_TSC], rax
+    mov qword [rsi + EXIT_QUALIFICATION], 0
+    mov dword [rsi + EXIT_OUTCOME], OUTCOME_SKIP
+    mov rdx, [rdi + GPR_RAX]
+    mov [rsi + EXIT_DETAIL], rdx
+%endmacro
+
 align 16
 vmx_enter:
     push rbp
@@ -153,20 +169,10 @@ vmx_exit_point:
     ja .known
     mov rdx, [rdi + VCPU_BACKEND]
     bt dword [rdx + X_CPUID_PLAIN], eax ; leaves whose subleaves differ are not plain
-    jnc .known
-    cmp dword [rdi + VCPU_REQUESTS], 0
-    jne .known
-    IF_UNUSUAL_END .known
-    RECORD rcx
-    SKIP
-    SET_TIMER
-    mov [rsi + EXIT_TSC], rax
-    mov [rsi + EXIT_ENTRY_TSC], rax
-    mov qword [rsi + EXIT_QUALIFICATION], 0
-    mov dword [rsi + EXIT_OUTCOME], OUTCOME_SKIP
-    mov rdx, [rdi + GPR_RAX]
-    mov [rsi + EXIT_DETAIL], rdx
+    jnc .cache
+    CPUID_DONE .known
     shl edx, 4
+.answer:
     add rdx, [rdi + VCPU_BACKEND]
     mov eax, [rdx + X_CPUID_BASIC]
     mov ebx, [rdx + X_CPUID_BASIC + 4]
@@ -176,6 +182,18 @@ vmx_exit_point:
     LOAD rdi, GPR_RDI
     vmresume
     jmp failed
+
+; A new process may look at each cache several times.
+.cache:
+    cmp eax, CPUID_CACHE
+    jne .known
+    cmp dword [rdi + GPR_RCX], CPUID_CACHE_LEVELS
+    jae .known
+    CPUID_DONE .known
+    mov edx, [rdi + GPR_RCX]
+    shl edx, 4
+    add edx, X_CPUID_CACHE - X_CPUID_BASIC
+    jmp .answer
 
 .not_cpuid:
     cmp ecx, EXIT_REASONS
@@ -272,11 +290,30 @@ unusual_end:
     mov rsi, [rdi + VCPU_EXIT]
     jmp leave
 
-; The code that set the timer knows why.
+; The tick of most kernels needs no more than x86_deadline_came(). Otherwise the code that set the timer knows why. What wakes a guest in HLT was prepared.
 time_is_over:
-    mov dword [rsi + EXIT_OUTCOME], OUTCOME_RESUME
-    xor ecx, ecx
-    jmp seen
+    NOW
+    mov [rsi + EXIT_TSC], rax
+%if OUTCOME_RESUME != 0
+    %error "EAX is the result and 0"
+%endif
+    xor eax, eax
+    mov [rsi + EXIT_OUTCOME], eax
+    mov [rsi + EXIT_QUALIFICATION], rax
+    mov [rsi + EXIT_DETAIL], rax
+    mov [rsi + EXIT_LENGTH], rax
+    EACH_OTHER STORE
+    cmp byte [rdi + VCPU_HALTED], 0
+    jne cleared_to_caller
+    CLEAR
+    call x86_deadline_came
+    mov rdi, [rsp]
+    mov rsi, [rdi + VCPU_EXIT]
+    test al, al
+    jz leave
+    cmp dword [rdi + VCPU_REQUESTS], 0
+    je enter
+    jmp leave
 
 ; A failed entry, or a reason without a row. ECX = reason.
 unusual:
@@ -285,9 +322,6 @@ unusual:
     cmp edx, eax
     cmova edx, eax
     RECORD rdx
-    mov ecx, VMX_EXIT_UNUSUAL
-; Returns to the caller. ECX = result.
-seen:
     NOW
     mov [rsi + EXIT_TSC], rax
     xor eax, eax
@@ -295,7 +329,8 @@ seen:
     mov [rsi + EXIT_DETAIL], rax
     mov [rsi + EXIT_LENGTH], rax
     EACH_OTHER STORE
-    mov eax, ecx
+    mov eax, VMX_EXIT_UNUSUAL
+; Returns EAX to the caller; the guest's other registers are stored.
 cleared_to_caller:
     CLEAR_SCRATCH
     xor esi, esi

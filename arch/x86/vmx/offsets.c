@@ -16,12 +16,16 @@ void offsets(void)
     VALUE(IO_STRING, IO_STRING);
     VALUE(IO_SIZE_MASK, IO_SIZE_MASK);
     VALUE(IO_PORT_SHIFT, IO_PORT_SHIFT);
+    OFFSET(VCPU_HALTED, vcpu, halted);
     OFFSET(X_HOST_RSP, vmx_vcpu, host_rsp);
     OFFSET(X_LAUNCHED, vmx_vcpu, launched);
     OFFSET(X_TIMER_END, vmx_vcpu, timer_end);
     OFFSET(X_TIMER_SHIFT, vmx_vcpu, timer_shift);
     OFFSET(X_CPUID_PLAIN, vmx_vcpu, x86.cpuid.plain);
     OFFSET(X_CPUID_BASIC, vmx_vcpu, x86.cpuid.basic);
+    OFFSET(X_CPUID_CACHE, vmx_vcpu, x86.cpuid.cache);
+    VALUE(CPUID_CACHE, CPUID_CACHE);
+    VALUE(CPUID_CACHE_LEVELS, CPUID_CACHE_LEVELS);
     VALUE(EXIT_REASONS, ABI_EXIT_REASONS);
     VALUE(OUTCOME_RESUME, ABI_OUTCOME_RESUME);
     VALUE(VMX_EXIT_CPUID, VMX_EXIT_CPUID);

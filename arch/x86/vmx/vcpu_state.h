@@ -378,6 +378,19 @@ static inline void vcpu_sync_apic(struct vcpu *v)
     vmx_apicv_sync(v->backend);
 }
 
+/* SDM 3C "Guest Interrupt Status": RVI is in the low byte. */
+static inline bool vcpu_apic_waits(const struct vcpu *v)
+{
+    (void)v;
+    return vmread(VMCS_GUEST_INTERRUPT_STATUS) & 0xff;
+}
+
+static inline void vcpu_request_vector(struct vcpu *v, uint8_t vector)
+{
+    (void)v;
+    vmwrite(VMCS_GUEST_INTERRUPT_STATUS, vmread(VMCS_GUEST_INTERRUPT_STATUS) | vector);
+}
+
 static inline void vcpu_load(struct vcpu *v)
 {
     vmx_load(v->backend);
@@ -388,6 +401,11 @@ static inline void vcpu_set_deadline(struct vcpu *v, uint64_t deadline, uint64_t
     struct vmx_vcpu *x = v->backend;
 
     vmx_set_deadline(x, min_u64(deadline, now + (VMX_TIMER_SPAN << x->timer_shift)));
+}
+
+static inline void vcpu_change_deadline(struct vcpu *v, uint64_t deadline, uint64_t now)
+{
+    vcpu_set_deadline(v, deadline, now);
 }
 
 static inline enum exit_action vcpu_enter(struct vcpu *v)
