@@ -3,6 +3,7 @@
 #include "hv/lib.h"
 
 #define LEAF_CACHES       4u
+#define LEAF_FEATURES     7u
 #define LEAF_TOPOLOGY     0xbu
 #define LEAF_TOPOLOGY_V2  0x1fu
 #define LEAF_EXTENDED     0x80000000u
@@ -13,6 +14,7 @@
 #define LEVEL_THREAD      1u
 #define ID_BITS           32u
 #define CPUID_1_EDX_HTT   (1u << 28)
+#define CPUID_7_EDX_MIXED (1u << 15) /* hybrid part: cores of several kinds */
 #define CPUID_81_ECX_TOPO (1u << 22) /* TopologyExtensions */
 
 struct reader {
@@ -37,6 +39,14 @@ static uint8_t bits_for(uint32_t count)
     return count > 1 ? (uint8_t)(ID_BITS - (unsigned)__builtin_clz(count - 1)) : 0;
 }
 
+/* A CPU that was made with one thread in each core has bits for threads all the same, and leaves
+ * out the ids of siblings; Bochs 3.0 gives these ids to other cores. Of a hybrid part this may be
+ * one of the smaller cores. */
+static bool has_no_siblings(const struct reader *r, struct cpuid_regs level)
+{
+    return (level.ebx & 0xffff) == 1 && !(ask(r, LEAF_FEATURES, 0).edx & CPUID_7_EDX_MIXED);
+}
+
 /* Leaf 0xb or 0x1f: a level a subleaf, each with the shift that leads to the next one. Dies, tiles
  * and modules are parts of a package. */
 static bool read_levels(const struct reader *r, uint32_t leaf, struct topology_shape *s)
@@ -50,7 +60,7 @@ static bool read_levels(const struct reader *r, uint32_t leaf, struct topology_s
             return i > 0;
         if ((i == 0 && (l.ebx & 0xffff) == 0) || shift < s->package_shift)
             return false;
-        if (level == LEVEL_THREAD)
+        if (level == LEVEL_THREAD && !has_no_siblings(r, l))
             s->thread_bits = (uint8_t)shift;
         s->package_shift = (uint8_t)shift;
     }
