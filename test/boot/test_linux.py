@@ -27,7 +27,7 @@ def test_linux_shell(start):
     assert "calibration" not in boot
     # And what its firmware's tables say: its interrupt controllers, its PCI bus, its timers.
     for line in ("DMI: Bulkhead Guest", r"IOAPIC\[0\]: apic_id 1, version \d+, address 0xfec00000, GSI 0-23", "ACPI: Using IOAPIC for interrupt routing", "hpet0: 3 comparators",
-                 r"ACPI: PCI Root Bridge \[PCI0\]", r"MMCONFIG at \[mem 0xe0000000-0xe00fffff\] reserved"):
+                 r"ACPI: PCI Root Bridge \[PCI0\]", r"(MMCONFIG at|ECAM) \[mem 0xe0000000-0xe00fffff\] reserved"):
         assert re.search(line, boot), line
     reports = re.findall(r"control: second \d+, periods 1000, missed (\d+), .*histogram", boot)
     assert len(reports) > 20 and set(reports) == {"0"}, " ".join(reports)
