@@ -37,8 +37,8 @@ struct virt_ops {
     /* Switches it on, on the calling core. `core_page` is a zeroed page that stays the backend's.
      */
     int (*core_on)(unsigned core, void *core_page);
-    /* Facts for the control ABI: fills cpu_signature, vmcs_revision, state_kind, cpu_brand. Boot
-     * core, after core_on. */
+    /* Facts for the control ABI: fills cpu_signature, cpu_faults, vmcs_revision, state_kind,
+     * cpu_brand. Boot core, after core_on. */
     void (*describe)(struct abi_host *h);
 
     /* Makes a guest's translation and bitmaps (guest_alloc_page for tables). Any core, before its

@@ -14,12 +14,13 @@
  */
 #pragma once
 
+#include "hv/abi/cpu_faults.h"
 #include "hv/abi/guest_config.h"
 #include "hv/abi/topology.h"
 #include "hv/options.h"
 #include "hv/types.h"
 
-#define ABI_VERSION            11u
+#define ABI_VERSION            12u
 #define ABI_MAGIC              0x646165686b6c7562ull /* "bulkhead" */
 
 #define ABI_GUESTS_MAX         16u
@@ -180,6 +181,7 @@ struct abi_host {
     char cpu_brand[64];
     uint32_t cpu_signature; /* CPUID.1:EAX */
     uint32_t vmcs_revision;
+    struct abi_cpu_faults cpu_faults;
     uint8_t mac[6]; /* of the management guest's virtio-net */
     uint8_t pad0[2];
     uint8_t ip[4], netmask[4]; /* as passed to ABI_CALL_ADDRESS; 0.0.0.0: not yet */

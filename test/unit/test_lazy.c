@@ -4,6 +4,7 @@
  * privileged instructions are replaced by a simulated core. FPU, MXCSR and reading XCR0 use the
  * real processor.
  */
+#include "arch/x86/cpu/leaks.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/vmx/vcpu.h"
@@ -63,6 +64,12 @@ static int fake_vmclear(uint64_t at)
 {
     cleared = at;
     return fail_clear ? -E_STATE : 0;
+}
+
+static unsigned changes;
+void leaks_change_guest(void)
+{
+    changes++;
 }
 
 static jmp_buf panicked;
@@ -217,6 +224,31 @@ static void unloaded(void **state)
     set_x87_control(mine);
 }
 
+/* Predictors forget between guests, and for whoever comes after one that is gone; not between the
+ * vCPUs of one guest. */
+static void another_guest(void **state)
+{
+    uint16_t mine = x87_control();
+    struct guest other = {0};
+
+    (void)state;
+    changes = 0;
+    vmx_load(&backends[0]);
+    assert_int_equal(changes, 1);
+    vmx_load(&backends[0]);
+    vmx_load(&backends[1]);
+    assert_int_equal(changes, 1);
+    vcpus[1].guest = &other;
+    vmx_load(&backends[0]);
+    assert_int_equal(changes, 2);
+    vmx_load(&backends[1]);
+    assert_int_equal(changes, 3);
+    vmx_unload(&backends[1]);
+    vmx_load(&backends[0]);
+    assert_int_equal(changes, 4);
+    set_x87_control(mine);
+}
+
 static void failures(void **state)
 {
     (void)state;
@@ -251,6 +283,7 @@ int main(void)
         cmocka_unit_test_setup(each_has_its_own, setup),
         cmocka_unit_test_setup(pointers_do_not_stay, setup),
         cmocka_unit_test_setup(unloaded, setup),
+        cmocka_unit_test_setup(another_guest, setup),
         cmocka_unit_test_setup(failures, setup),
         cmocka_unit_test(offered),
     };

@@ -8,6 +8,7 @@
 #define VCPU_STATE "arch/x86/svm/vcpu_state.h"
 #include "arch/x86/cpu/apic.h"
 #include "arch/x86/cpu/cpuid.h"
+#include "arch/x86/cpu/leaks.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/cpu/trap.h"
@@ -126,6 +127,12 @@ void log_warn(const char *format, ...)
 {
     (void)format;
     warnings++;
+}
+
+static unsigned changes;
+void leaks_change_guest(void)
+{
+    changes++;
 }
 
 void log_info(const char *format, ...)
@@ -441,6 +448,28 @@ static void unloaded(void **state)
     assert_ptr_equal(cores[1].current, &backends[VCPUS - 1]);
 }
 
+/* Predictors forget between guests, and for whoever comes after one that is gone; not between the
+ * vCPUs of one guest. */
+static void another_guest(void **state)
+{
+    uint16_t mine = x87_control();
+    struct guest other = {0};
+
+    (void)state;
+    changes = 0;
+    svm_load(&backends[0]);
+    svm_load(&backends[0]);
+    svm_load(&backends[1]);
+    assert_int_equal(changes, 1);
+    vcpus[1].guest = &other;
+    svm_load(&backends[0]);
+    assert_int_equal(changes, 2);
+    svm_unload(&backends[0]);
+    svm_load(&backends[0]);
+    assert_int_equal(changes, 3);
+    set_x87_control(mine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -454,6 +483,7 @@ int main(void)
         cmocka_unit_test_setup(waits, setup),
         cmocka_unit_test_setup(each_has_its_own, setup),
         cmocka_unit_test_setup(unloaded, setup),
+        cmocka_unit_test_setup(another_guest, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

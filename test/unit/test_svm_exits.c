@@ -393,6 +393,16 @@ static void interrupts(void **ctx)
     assert_int_equal(vmcb.save.rip, RIP);
 }
 
+/* AMD's erratum 383: the guest ends, and the host goes on. */
+static void own_machine_check(void **ctx)
+{
+    (void)ctx;
+    svm_core_model.machine_check_is_guests = true;
+    assert_int_equal(exits(SVM_EXIT_EXCP0 + 18, 0, 0, 0), EXIT_STOP);
+    assert_int_equal(svm_core_model.machine_checks, 0);
+    assert_non_null(strstr(stopped, "erratum 383"));
+}
+
 /* NMIs are blocked until the IRET is done. */
 static void iret(void **ctx)
 {
@@ -703,6 +713,7 @@ int main(void)
         BOTH(string_ports),
         BOTH(nested_page_faults),
         BOTH(interrupts),
+        BOTH(own_machine_check),
         BOTH(iret),
         BOTH(exceptions),
         BOTH(interrupted_deliveries),

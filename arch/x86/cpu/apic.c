@@ -1,7 +1,9 @@
 #include "arch/x86/cpu/apic.h"
 
 #include "arch/x86/cpu/cpuid.h"
+#include "arch/x86/cpu/errata.h"
 #include "arch/x86/cpu/io.h"
+#include "arch/x86/cpu/leaks.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/percpu.h"
 #include "arch/x86/cpu/trap.h"
@@ -189,15 +191,28 @@ void apic_timer_came(void *ctx)
     armed[cpu_self()->number] = 0;
 }
 
+/* Emulators and other hypervisors have no microcode, or show one that says nothing. */
+static bool deadline_works(const struct cpuid_regs *one)
+{
+    uint32_t fixed_by = erratum_deadline_fixed_by(one->eax), has = cpu_faults.microcode;
+
+    if (has == 0 || has >= fixed_by || (one->ecx & CPUID_1_ECX_HYPERVISOR))
+        return true;
+    log_warn("this CPU's TSC-deadline timer is faulty before microcode revision 0x%x, and it has "
+             "0x%x: a counter is used instead. A firmware update brings newer microcode",
+             fixed_by, has);
+    return false;
+}
+
 void apic_init(const struct acpi_info *a)
 {
-    uint32_t features = cpuid(1, 0).ecx;
+    struct cpuid_regs one = cpuid(1, 0);
     uint64_t base = rdmsr(MSR_IA32_APIC_BASE);
     uint64_t address = a->lapic_address ? a->lapic_address : base & APIC_BASE_ADDRESS;
 
     mask_pics();
-    x2apic = (base & APIC_BASE_X2APIC) || (needs_x2apic(a) && features & CPUID_1_ECX_X2APIC);
-    tsc_deadline = features & CPUID_1_ECX_TSC_DEADLINE;
+    x2apic = (base & APIC_BASE_X2APIC) || (needs_x2apic(a) && one.ecx & CPUID_1_ECX_X2APIC);
+    tsc_deadline = one.ecx & CPUID_1_ECX_TSC_DEADLINE && deadline_works(&one);
     if (!x2apic) {
         registers = arch_map_mmio(hpa(address ? address : XAPIC_DEFAULT), PAGE_SIZE);
         if (!registers)

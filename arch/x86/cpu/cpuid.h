@@ -1,6 +1,7 @@
 /* CPUID. SDM 2A "CPUID—CPU Identification". */
 #pragma once
 
+#include "hv/abi/cpu_faults.h"
 #include "hv/types.h"
 
 struct cpuid_regs {
@@ -24,6 +25,9 @@ static inline struct cpuid_regs cpuid_extended(uint32_t leaf)
     return leaf <= cpuid(CPUID_EXTENDED, 0).eax ? cpuid(leaf, 0) : (struct cpuid_regs){0};
 }
 
+/* The first four letters of GenuineIntel, AuthenticAMD. */
+#define CPUID_0_EBX_INTEL        0x756e6547u
+#define CPUID_0_EBX_AMD          0x68747541u
 #define CPUID_1_ECX_VMX          (1u << 5)
 #define CPUID_1_ECX_X2APIC       (1u << 21)
 #define CPUID_1_ECX_TSC_DEADLINE (1u << 24)
@@ -35,7 +39,6 @@ static inline struct cpuid_regs cpuid_extended(uint32_t leaf)
 #define CPUID_7_EBX_RDSEED       (1u << 18)
 #define CPUID_7_EBX_SMAP         (1u << 20)
 #define CPUID_7_ECX_UMIP         (1u << 2)
-#define CPUID_7_EDX_ARCH_CAPS    (1u << 29)
 #define CPUID_81_EDX_PAGE_1G     (1u << 26)
 
 /* The processor's name; `brand` has room for 49 bytes. */

@@ -1,23 +1,11 @@
-/* What known faults of CPUs ask of the root. By CPUID.1:EAX. Pure. */
+/* What known faults of CPUs ask of the root, by CPUID.1:EAX. What guests could learn through
+ * faults: leaks.h. */
 #pragma once
 
+#include "hv/abi/cpu_faults.h"
 #include "hv/types.h"
 
-/* Without stepping, type and reserved bits: family and model. */
-#define SIGNATURE_FAMILY_MASK 0x0ff00f00u
-#define SIGNATURE_STEPPINGS   0x0fff0fffu /* family, model, stepping */
-#define SIGNATURE_FAMILY_10H  0x00100f00u /* AMD's alone */
-
-/* C1eOnCmpHalt, SmiOnCmpHalt in MSRC001_0055 */
-#define INT_PENDING_C1E       (3ull << 27)
-
-/* AMD, "Revision Guide for AMD Family 10h Processors", erratum 400: in C1E, to which firmware lets
- * the chipset go once all cores are in HLT, the local APIC's timer stands still: it would not wake
- * them. True: INT_PENDING_C1E has to be cleared. */
-static inline bool erratum_c1e_stops_the_timer(uint32_t signature)
-{
-    return (signature & SIGNATURE_FAMILY_MASK) == SIGNATURE_FAMILY_10H;
-}
+#define SIGNATURE_STEPPINGS 0x0fff0fffu /* family, model, stepping */
 
 /* Intel's specification updates, "VMX-Preemption Timer Does Not Count Down at the Rate Specified":
  * 323344 BA86, 322814 AAT59, 322911 AAU65, and Xeon E3-1200 v2. Older CPUs that have it have no
@@ -34,3 +22,11 @@ static inline bool erratum_preemption_timer_is_off(uint32_t signature)
         return false;
     }
 }
+
+/* The microcode revision from which on the TSC-deadline timer of an Intel CPU works although
+ * firmware has written IA32_TSC_ADJUST; 0: any. */
+uint32_t erratum_deadline_fixed_by(uint32_t signature);
+
+/* Sets the bits that AMD's revision guides and security bulletins ask for, on the calling core of
+ * an AMD CPU. */
+void errata_fix_core(uint32_t signature);

@@ -7,10 +7,20 @@
 #define MSR_IA32_PLATFORM_ID             0x017u
 #define MSR_IA32_APIC_BASE               0x01bu
 #define MSR_IA32_FEATURE_CONTROL         0x03au
-#define MSR_IA32_BIOS_SIGN_ID            0x08bu
+#define MSR_IA32_SPEC_CTRL               0x048u
+#define SPEC_CTRL_IBRS                   (1ull << 0)
+#define SPEC_CTRL_BHI_DIS_S              (1ull << 10)
+#define MSR_IA32_PRED_CMD                0x049u
+#define PRED_CMD_IBPB                    (1ull << 0)
+#define MSR_IA32_BIOS_SIGN_ID            0x08bu /* AMD: PATCH_LEVEL */
 #define MSR_PLATFORM_INFO                0x0ceu
 #define MSR_IA32_MTRRCAP                 0x0feu
 #define MSR_IA32_ARCH_CAPABILITIES       0x10au
+#define MSR_IA32_FLUSH_CMD               0x10bu
+#define FLUSH_CMD_L1D                    (1ull << 0)
+#define MSR_IA32_TSX_CTRL                0x122u
+#define TSX_CTRL_RTM_DISABLE             (1ull << 0)
+#define TSX_CTRL_CPUID_CLEAR             (1ull << 1)
 #define MSR_IA32_SYSENTER_CS             0x174u
 #define MSR_IA32_SYSENTER_ESP            0x175u
 #define MSR_IA32_SYSENTER_EIP            0x176u
@@ -67,13 +77,18 @@
 #define MSR_AMD_INT_PENDING              0xc0010055u
 #define MSR_AMD_PSTATE_DEF0              0xc0010064u
 #define PSTATE_EN                        (1ull << 63)
-
-#define ARCH_CAPABILITIES_PSCHANGE_MC_NO (1ull << 6)
+#define MSR_AMD_LS_CFG                   0xc0011020u
+#define MSR_AMD_DC_CFG                   0xc0011022u
+#define MSR_AMD_FP_CFG                   0xc0011028u
+#define MSR_AMD_DE_CFG                   0xc0011029u
+#define MSR_AMD_BP_CFG                   0xc001102eu
+#define MSR_AMD_DE_CFG2                  0xc00110e3u
 
 #define EFER_SCE                         (1ull << 0)
 #define EFER_LME                         (1ull << 8)
 #define EFER_LMA                         (1ull << 10)
 #define EFER_NXE                         (1ull << 11)
+#define EFER_AIBRSE                      (1ull << 21)
 
 #define APIC_BASE_X2APIC                 (1ull << 10)
 #define APIC_BASE_EN                     (1ull << 11)
@@ -101,3 +116,15 @@ static inline void wrmsr(uint32_t msr, uint64_t v)
  * handler). */
 int msr_read_safe(uint32_t msr, uint64_t *v) MUST_CHECK;
 int msr_write_safe(uint32_t msr, uint64_t v) MUST_CHECK;
+
+/* Clears and sets bits of an MSR that may not exist. */
+static inline void msr_change(uint32_t msr, uint64_t clear, uint64_t set)
+{
+    uint64_t old, changed;
+
+    if (msr_read_safe(msr, &old))
+        return;
+    changed = (old & ~clear) | set;
+    if (changed != old)
+        (void)!msr_write_safe(msr, changed);
+}

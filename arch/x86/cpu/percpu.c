@@ -2,6 +2,7 @@
 
 #include "arch/x86/cpu/cpuid.h"
 #include "arch/x86/cpu/errata.h"
+#include "arch/x86/cpu/leaks.h"
 #include "arch/x86/cpu/machine_check.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
@@ -59,15 +60,6 @@ uint32_t arch_core_apic_id(unsigned core)
     return core < cpu_count ? cpus[core]->apic_id : UINT32_MAX;
 }
 
-static void leave_c1e(uint32_t signature)
-{
-    uint64_t value;
-
-    if (erratum_c1e_stops_the_timer(signature) && !msr_read_safe(MSR_AMD_INT_PENDING, &value) &&
-        (value & INT_PENDING_C1E))
-        (void)!msr_write_safe(MSR_AMD_INT_PENDING, value & ~INT_PENDING_C1E);
-}
-
 void cpu_setup(void)
 {
     struct cpuid_regs one = cpuid(1, 0);
@@ -92,5 +84,7 @@ void cpu_setup(void)
     if (rdmsr(MSR_IA32_PAT) != PAT_HOST)
         wrmsr(MSR_IA32_PAT, PAT_HOST);
     machine_check_enable();
-    leave_c1e(one.eax);
+    if (cpuid(0, 0).ebx == CPUID_0_EBX_AMD)
+        errata_fix_core(one.eax);
+    leaks_set_up_core();
 }

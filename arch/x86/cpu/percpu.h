@@ -71,5 +71,6 @@ struct cpu *cpu_started(unsigned i);
 /* Gives it the next number of a core. Boot core, before arch_cores_start(). */
 void cpu_number(struct cpu *c);
 
-/* CR0, CR4, EFER, PAT of the calling core, its machine checks, and its errata. */
+/* CR0, CR4, EFER, PAT of the calling core, its machine checks, its errata, and what keeps guests
+ * from learning of others. The boot core first. */
 void cpu_setup(void);

@@ -139,6 +139,12 @@ static inline void invlpg(const void *p)
     __asm__ volatile("invlpg (%0)" ::"r"(p) : "memory");
 }
 
+/* Clears buffers on CPUs with MD_CLEAR, if its operand is in memory. */
+static inline void cpu_verw(const uint16_t *selector)
+{
+    __asm__ volatile("verw %0" ::"m"(*selector) : "cc", "memory");
+}
+
 /* Extended control register 0 (XCR0). CR4.OSXSAVE must be set. */
 static inline uint64_t read_xcr0(void)
 {

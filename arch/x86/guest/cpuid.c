@@ -73,10 +73,9 @@
  * without it: real hardware never offers that, and a Linux guest that got it (in Bochs 2.7, with
  * AVX-512) lost vector registers between its processes. */
 #define XSAVE1_EAX        5u
-#define XSAVE_ALIGN       (1u << 1)   /* subleaf's ECX: aligned to 64 in the compacted format */
-#define XSAVE_LEGACY      576u        /* FXSAVE area and header */
-#define GENU              0x756e6547u /* the first four letters of GenuineIntel */
-#define MAX_LIMITED       2u          /* "Limit CPUID Maxval" */
+#define XSAVE_ALIGN       (1u << 1) /* subleaf's ECX: aligned to 64 in the compacted format */
+#define XSAVE_LEGACY      576u      /* FXSAVE area and header */
+#define MAX_LIMITED       2u        /* "Limit CPUID Maxval" */
 #define KHZ               1000u
 #define MHZ               1000000u
 
@@ -196,7 +195,7 @@ static void make_basic(struct cpuid_policy *p, const struct cpuid_env *env)
 
     p->basic[0] = ask(env, 0, 0);
     p->basic[0].eax = CPUID_BASIC_MAX;
-    p->intel = p->basic[0].ebx == GENU;
+    p->intel = p->basic[0].ebx == CPUID_0_EBX_INTEL;
     p->basic[2] = ask(env, 2, 0);
     make_features(p, env);
     make_caches(p, env);

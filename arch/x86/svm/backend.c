@@ -1,5 +1,6 @@
 /* struct virt_ops for AMD-V. */
 #include "arch/x86/cpu/cpuid.h"
+#include "arch/x86/cpu/leaks.h"
 #include "arch/x86/guest/start.h"
 #include "arch/x86/guest/tree.h"
 #include "arch/x86/guest/vcpu_state.h"
@@ -30,6 +31,7 @@ static void describe(struct abi_host *h)
 {
     cpuid_brand(h->cpu_brand);
     h->cpu_signature = cpuid(1, 0).eax;
+    h->cpu_faults = cpu_faults;
     h->state_kind = ABI_STATE_SVM;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "arch/x86/cpu/apic.h"
 #include "arch/x86/cpu/cpuid.h"
+#include "arch/x86/cpu/leaks.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/cpu/trap.h"
@@ -108,6 +109,8 @@ void svm_load(struct svm_vcpu *x)
 
     if (__builtin_expect(c->current == x, 1))
         return;
+    if (!c->current || c->current->vcpu->guest != x->vcpu->guest)
+        leaks_change_guest();
     x->host = (uintptr_t)c->host;
     x86_lazy_exchange(c->current ? &c->current->lazy : &nobody, &x->lazy);
     /* VMRUN loads it from the VMCB, but for Bochs, which leaves the core's. */

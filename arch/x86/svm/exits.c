@@ -1,5 +1,6 @@
 /* Decodes each exit and calls the function that emulates it. APM vol. 2 "Instruction Intercepts",
  * "Exception Intercepts", appendix C "SVM Intercept Exit Codes". */
+#include "arch/x86/cpu/machine_check.h"
 #include "arch/x86/cpu/trap.h"
 #include "arch/x86/guest/linear.h"
 #include "arch/x86/guest/task_switch.h"
@@ -91,11 +92,12 @@ static enum exit_action on_undefined(struct vcpu *v)
     return svm_decoded(x86_hypercall(v));
 }
 
-/* Machine checks are the host's: its handler reports the banks and stops the machine. A guest has
- * no machine-check architecture. */
+/* Machine checks are the host's: its handler reports the banks and stops the machine, unless only
+ * the guest is lost. A guest has no machine-check architecture. */
 static enum exit_action on_machine_check(struct vcpu *v)
 {
-    (void)v;
+    if (machine_check_is_guests())
+        return x86_crash(v, "a page in use changed its size: machine check (AMD's erratum 383)");
     trap_host_machine_check();
     return EXIT_RESUME;
 }

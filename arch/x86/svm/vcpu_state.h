@@ -2,6 +2,7 @@
 #pragma once
 
 #include "arch/x86/cpu/apic.h"
+#include "arch/x86/cpu/leaks.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/guest/segment.h"
@@ -475,6 +476,7 @@ static inline void vcpu_request_vector(struct vcpu *v, uint8_t vector)
 static inline void vcpu_load(struct vcpu *v)
 {
     svm_load(v->backend);
+    leaks_begin_run();
 }
 
 static inline void vcpu_set_deadline(struct vcpu *v, uint64_t deadline, uint64_t now)

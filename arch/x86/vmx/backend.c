@@ -1,6 +1,7 @@
 /* struct virt_ops for VT-x. */
 #include "arch/x86/cpu/cpuid.h"
 #include "arch/x86/cpu/errata.h"
+#include "arch/x86/cpu/leaks.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/guest/start.h"
@@ -67,6 +68,7 @@ static void describe(struct abi_host *h)
 {
     cpuid_brand(h->cpu_brand);
     h->cpu_signature = cpuid(1, 0).eax;
+    h->cpu_faults = cpu_faults;
     h->state_kind = ABI_STATE_VMX;
     h->vmcs_revision = (uint32_t)(vmx_caps_common()->basic & VMX_BASIC_REVISION_MASK);
 }

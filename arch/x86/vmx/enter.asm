@@ -15,7 +15,7 @@
 
 section .text
 bits 64
-global vmx_enter, vmx_exit_point
+global vmx_enter, vmx_exit_point, vmx_exit_point_returns, vmx_exit_point_return
 extern vmx_exit_handlers, x86_end_of_instruction, x86_deadline_came, vmx_broken
 
 ; The preemption timer stops in root operation, so each entry sets it from an absolute time; one that has already passed ends the entry at once. Code from
@@ -148,6 +148,25 @@ other_stack:
     je enter
     ENTER vmlaunch
     jmp failed
+
+; The return predictor may have what the guest left: calls that never return make its entries lead nowhere. Each CPU's HOST_RIP is the one that it needs.
+; Intel, "Retpoline: A Branch Target Injection Mitigation", "Post-barrier Return Stack Buffer Predictions".
+RETURN_ENTRIES equ 32
+%macro FILL_RETURNS 1
+%rep %1
+    call $ + 6
+    int3
+%endrep
+    add rsp, 8 * %1
+    lfence
+    jmp vmx_exit_point
+%endmacro
+align 16
+vmx_exit_point_returns:
+    FILL_RETURNS RETURN_ENTRIES
+align 16
+vmx_exit_point_return:
+    FILL_RETURNS 1
 
 align 16
 vmx_exit_point:

@@ -1,4 +1,5 @@
 /* Tracks which vCPU's registers a core holds: those that the VMCS does not switch. */
+#include "arch/x86/cpu/leaks.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/vmx/vcpu.h"
@@ -56,6 +57,8 @@ void vmx_load(struct vmx_vcpu *x)
     if (__builtin_expect(*slot == x, 1))
         return;
     load_region(x);
+    if (!*slot || (*slot)->vcpu->guest != x->vcpu->guest)
+        leaks_change_guest();
     nobody.x86.area = NULL;
     exchange(*slot ? &(*slot)->lazy : &nobody, &x->lazy);
     *slot = x;

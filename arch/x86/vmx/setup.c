@@ -1,6 +1,7 @@
 /* Writes a whole VMCS: controls, host state, guest state. SDM 3C "Virtual Machine Control
  * Structures". */
 #include "arch/x86/cpu/desc.h"
+#include "arch/x86/cpu/leaks.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/guest/start.h"
@@ -57,6 +58,22 @@ static bool shares_core(const struct vcpu *v)
     return false;
 }
 
+/* SDM 3C "VM-Exit Controls for MSRs". CPUs without enhanced IBRS want it set after each VM exit;
+ * guests are slow with it. */
+static void set_ibrs(void)
+{
+    static const struct {
+        uint64_t msr, value;
+    } on __attribute__((aligned(16))) = {MSR_IA32_SPEC_CTRL, SPEC_CTRL_IBRS},
+         off __attribute__((aligned(16))) = {MSR_IA32_SPEC_CTRL, 0};
+    uint64_t count = cpu_faults.measures & ABI_MEASURE_IBRS_EXITS ? 1 : 0;
+
+    vmwrite(VMCS_VM_EXIT_MSR_LOAD_ADDRESS, (uintptr_t)&on);
+    vmwrite(VMCS_VM_EXIT_MSR_LOAD_COUNT, count);
+    vmwrite(VMCS_VM_ENTRY_MSR_LOAD_ADDRESS, (uintptr_t)&off);
+    vmwrite(VMCS_VM_ENTRY_MSR_LOAD_COUNT, count);
+}
+
 int vmx_setup_controls(struct vmx_vcpu *x)
 {
     const struct abi_caps *c = vmx_caps_common();
@@ -84,8 +101,7 @@ int vmx_setup_controls(struct vmx_vcpu *x)
     vmwrite(VMCS_PAGE_FAULT_ERROR_CODE_MATCH, 0);
     vmwrite(VMCS_CR3_TARGET_COUNT, 0);
     vmwrite(VMCS_VM_EXIT_MSR_STORE_COUNT, 0);
-    vmwrite(VMCS_VM_EXIT_MSR_LOAD_COUNT, 0);
-    vmwrite(VMCS_VM_ENTRY_MSR_LOAD_COUNT, 0);
+    set_ibrs();
     vmwrite(VMCS_VMCS_LINK_POINTER, UINT64_MAX);
     vmwrite(VMCS_IO_BITMAP_A, (uintptr_t)vmx_io_bitmap(x->vcpu->guest, 0));
     vmwrite(VMCS_IO_BITMAP_B, (uintptr_t)vmx_io_bitmap(x->vcpu->guest, 1));
@@ -105,6 +121,13 @@ int vmx_setup_controls(struct vmx_vcpu *x)
         vmwrite(VMCS_ENCLV_EXITING_BITMAP, UINT64_MAX);
     vmx_apicv_init(x);
     return 0;
+}
+
+static uintptr_t exit_point(void)
+{
+    return (uintptr_t)(cpu_faults.measures & ABI_MEASURE_RETURNS  ? vmx_exit_point_returns
+                       : cpu_faults.measures & ABI_MEASURE_RETURN ? vmx_exit_point_return
+                                                                  : vmx_exit_point);
 }
 
 void vmx_write_host(void)
@@ -132,7 +155,7 @@ void vmx_write_host(void)
     vmwrite(VMCS_HOST_IA32_SYSENTER_EIP, 0);
     vmwrite(VMCS_HOST_IA32_PAT, rdmsr(MSR_IA32_PAT));
     vmwrite(VMCS_HOST_IA32_EFER, rdmsr(MSR_IA32_EFER));
-    vmwrite(VMCS_HOST_RIP, (uintptr_t)vmx_exit_point);
+    vmwrite(VMCS_HOST_RIP, exit_point());
 }
 
 /* What INIT leaves alone. */

@@ -65,7 +65,9 @@ static inline uint8_t *vmx_io_bitmap(const struct guest *g, unsigned half)
 uint32_t vmx_enter(struct vcpu *v);
 #define VMX_EXIT_UNUSUAL 0x100u /* an entry that failed, or a reason beyond the handlers' table */
 #define VMX_ENTER_FAILED UINT32_MAX /* VMLAUNCH or VMRESUME itself failed */
-/* Where VM exits arrive: HOST_RIP. */
+/* Where VM exits arrive: HOST_RIP. With ABI_MEASURE_RETURNS, ABI_MEASURE_RETURN, or neither. */
+void vmx_exit_point_returns(void);
+void vmx_exit_point_return(void);
 void vmx_exit_point(void);
 
 /* tlb.c. The guest fetched from guest-physical `at`, which is not executable. True: now it is, try

@@ -1,6 +1,7 @@
 /* arch/x86/guest/vcpu_state.h for VT-x: most of it is in the current VMCS. */
 #pragma once
 
+#include "arch/x86/cpu/leaks.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 #include "arch/x86/guest/vcpu.h"
@@ -394,6 +395,7 @@ static inline void vcpu_request_vector(struct vcpu *v, uint8_t vector)
 static inline void vcpu_load(struct vcpu *v)
 {
     vmx_load(v->backend);
+    leaks_begin_run();
 }
 
 static inline void vcpu_set_deadline(struct vcpu *v, uint64_t deadline, uint64_t now)
