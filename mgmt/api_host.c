@@ -2,6 +2,7 @@
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "mgmt/api_call.h"
+#include "mgmt/cpu_faults.h"
 #include "mgmt/state.h"
 #include "mgmt/put_config.h"
 #include "mgmt/words.h"
@@ -208,6 +209,7 @@ void get_host(struct call *c, char *const *arg)
     put_third_party(j);
     json_str(j, "cpu", h->cpu_brand);
     json_hex(j, "cpu_signature", h->cpu_signature, 1);
+    put_cpu_faults(j, h);
     json_str(j, "virtualization", call_table(c)->extension);
     if (call_table(c) == &state_vmcs)
         json_hex(j, "vmcs_revision", h->vmcs_revision, 1);

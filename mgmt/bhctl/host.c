@@ -59,6 +59,23 @@ static void say_cpu(const json_t *h)
                   text_of(h, "virtualization"));
 }
 
+/* Those that concern this CPU. */
+static void say_cpu_faults(const json_t *faults)
+{
+    const json_t *f;
+    bool first = true;
+    size_t i;
+
+    json_array_foreach(faults, i, f)
+    {
+        if (strcmp(text_of(f, "status"), "not-affected") == 0)
+            continue;
+        say_field(first ? "cpu faults" : "", "%s: %s, %s", text_of(f, "name"), text_of(f, "status"),
+                  text_of(f, "note"));
+        first = false;
+    }
+}
+
 static void say_card(const json_t *n)
 {
     char users[2 * FORMAT_MAX] = "", link[FORMAT_MAX] = "link down";
@@ -97,6 +114,7 @@ static void say_host(const json_t *h)
                   text_of(part, "package"));
     }
     say_cpu(h);
+    say_cpu_faults(json_object_get(h, "cpu_faults"));
     say_field("up", "%s, since %s", up, text_of(h, "boot_time"));
     say_field("time", "%s (%s)", text_of(h, "time"), text_of(h, "time_source"));
     say_topology(json_object_get(h, "topology"));
