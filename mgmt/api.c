@@ -31,7 +31,8 @@ void api_error_at(struct api_response *out, char *buf, size_t size, bool text, u
     *out = (struct api_response){.status = status,
                                  .type = text ? TEXT_TYPE : JSON_TYPE,
                                  .known = out->known,
-                                 .who = out->who};
+                                 .who = out->who,
+                                 .audit = out->audit};
     json_begin(j, buf, size, text);
     json_object(j, NULL);
     json_object(j, "error");
@@ -193,8 +194,13 @@ void api_handle(const struct api_view *v, const struct http_request *r, char *bu
                      .text = accept_is_text(&r->accept)};
     const char *format, *wrong = target_parse(&c.target, r->target);
 
-    *out = (struct api_response){
-        .status = 200, .wait_for = out->wait_for, .wait_sequence = out->wait_sequence};
+    *out = waited ? (struct api_response){.status = 200,
+                                          .known = out->known,
+                                          .who = out->who,
+                                          .wait_for = out->wait_for,
+                                          .wait_sequence = out->wait_sequence,
+                                          .audit = out->audit}
+                  : (struct api_response){.status = 200};
     format = call_query(&c, "format");
     if (format) {
         c.text = strcmp(format, "text") == 0;

@@ -127,6 +127,7 @@ struct api_response {
     enum api_wait wait;
     struct api_vcpu wait_for;
     uint64_t wait_sequence;
+    uint32_t audit; /* its number in the log, if it is a change that waits and is listed */
 };
 
 /* Answers `r`. `buf` holds the body. After a wait, call again with the response unchanged and

@@ -65,15 +65,29 @@ static void put_clean(char *out, size_t size, const char *text, char end)
     out[n] = 0;
 }
 
-static void say(const struct audit_event *e, const char *who, audit_note *note)
+/* `outcome`: behind the request, such as ": 200". */
+static void say(const struct audit_event *e, const char *who, const char *outcome, audit_note *note)
 {
     char line[AUDIT_LINE], path[PATH_MAX], what[WHAT_MAX];
 
     put_clean(path, sizeof(path), e->target, '?');
     put_clean(what, sizeof(what), e->what, 0);
-    (void)fmt(line, sizeof(line), "%s from %s: %s %s%s%s: %u", who, e->from, e->method, path,
-              what[0] ? " " : "", what, e->status);
+    (void)fmt(line, sizeof(line), "%s from %s: %s %s%s%s: %s", who, e->from, e->method, path,
+              what[0] ? " " : "", what, outcome);
     note(line);
+}
+
+static void say_status(const struct audit_event *e, const char *who, audit_note *note)
+{
+    char status[16];
+
+    (void)fmt(status, sizeof(status), "%u", e->status);
+    say(e, who, status, note);
+}
+
+static const char *who_is(const struct audit_event *e)
+{
+    return e->name[0] ? e->name : "(anybody)";
 }
 
 void audit_refusal(struct audit *a, const struct audit_event *e, uint64_t now_ms, audit_note *note)
@@ -87,12 +101,36 @@ void audit_refusal(struct audit *a, const struct audit_event *e, uint64_t now_ms
         (void)fmt(who, sizeof(who), "refused: %s (%s)", e->name, e->role);
     else
         (void)fmt(who, sizeof(who), "refused: unknown client");
-    say(e, who, note);
+    say_status(e, who, note);
 }
 
 void audit_change(struct audit *a, const struct audit_event *e, uint64_t now_ms, audit_note *note)
 {
     audit_poll(a, now_ms, note);
     if (may_say(&a->changes, e->source, AUDIT_CHANGES, UINT32_MAX, now_ms))
-        say(e, e->name[0] ? e->name : "(anybody)", note);
+        say_status(e, who_is(e), note);
+}
+
+uint32_t audit_wait(struct audit *a, const struct audit_event *e, uint64_t now_ms, audit_note *note)
+{
+    char outcome[48];
+
+    audit_poll(a, now_ms, note);
+    if (!may_say(&a->changes, e->source, AUDIT_CHANGES, UINT32_MAX, now_ms))
+        return 0;
+    a->waited += a->waited == UINT32_MAX ? 2 : 1; /* 0 is no number */
+    (void)fmt(outcome, sizeof(outcome), "202, request %u waits", a->waited);
+    say(e, who_is(e), outcome, note);
+    return a->waited;
+}
+
+void audit_end(const struct audit_event *e, uint32_t number, audit_note *note)
+{
+    char outcome[64];
+
+    if (e->status)
+        (void)fmt(outcome, sizeof(outcome), "%u, request %u waited", e->status, number);
+    else
+        (void)fmt(outcome, sizeof(outcome), "its client left while request %u waited", number);
+    say(e, who_is(e), outcome, note);
 }

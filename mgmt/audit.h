@@ -29,6 +29,7 @@ struct audit_window {
 
 struct audit {
     struct audit_window refusals, changes;
+    uint32_t waited; /* the number of the newest listed change that waits */
 };
 
 /* One event. Texts may come from a client: anything but printable ASCII becomes '?'. */
@@ -48,5 +49,12 @@ typedef void audit_note(const char *line);
 
 void audit_refusal(struct audit *a, const struct audit_event *e, uint64_t now_ms, audit_note *note);
 void audit_change(struct audit *a, const struct audit_event *e, uint64_t now_ms, audit_note *note);
+/* A change whose answer has to wait: 202. Returns its number, for audit_end(); 0: it is not listed.
+ */
+uint32_t audit_wait(struct audit *a, const struct audit_event *e, uint64_t now_ms,
+                    audit_note *note);
+/* How it ended. Each listed change that waits has one such line, so these need no limit. Status 0:
+ * its client has left, and nobody was told. */
+void audit_end(const struct audit_event *e, uint32_t number, audit_note *note);
 /* Called now and then: logs how many lines were left out of windows that are over. */
 void audit_poll(struct audit *a, uint64_t now_ms, audit_note *note);

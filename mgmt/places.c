@@ -1,6 +1,7 @@
 #include "mgmt/places.h"
 
 #include "mgmt/port.h"
+#include "mgmt/route.h"
 #include "mgmt/tls.h"
 
 static struct connection connections[SERVER_CONNECTIONS];
@@ -86,6 +87,8 @@ void places_starved(void)
 
 void places_release(struct connection *c)
 {
+    if (c->phase == PHASE_WAITING)
+        route_note_left(c->view, &c->request, &c->response);
     places_drop_all(c);
     upload_abort(&c->upload);
     if (c->upgraded)

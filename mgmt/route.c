@@ -188,10 +188,10 @@ static uint64_t token_key(const char *name)
     return h;
 }
 
-void route_note_change(const struct api_view *v, const struct http_request *r,
-                       const struct auth_identity *who, const char *what, unsigned status)
+static struct audit_event change_by(const struct http_request *r, const struct auth_identity *who,
+                                    const char *what, unsigned status)
 {
-    const struct audit_event e = {
+    return (struct audit_event){
         .source = token_key(who->name),
         .from = r->from,
         .name = who->name,
@@ -200,8 +200,38 @@ void route_note_change(const struct api_view *v, const struct http_request *r,
         .what = what,
         .status = status,
     };
+}
+
+void route_note_change(const struct api_view *v, const struct http_request *r,
+                       const struct auth_identity *who, const char *what, unsigned status)
+{
+    const struct audit_event e = change_by(r, who, what, status);
 
     audit_change(v->audit, &e, route_ms(v), v->note);
+}
+
+void route_note_left(const struct api_view *v, const struct http_request *r,
+                     const struct api_response *out)
+{
+    const struct audit_event e = change_by(r, &out->who, "", 0);
+
+    if (out->audit)
+        audit_end(&e, out->audit, v->note);
+}
+
+/* A call that has been answered, or that now waits, or waits again. */
+static void note_call(struct call *c)
+{
+    const struct audit_event e = change_by(c->r, &c->who, c->what, c->out->status);
+
+    if (c->out->wait && !c->waited) {
+        c->out->audit = audit_wait(c->v->audit, &e, route_ms(c->v), c->v->note);
+    } else if (!c->out->wait && !c->waited) {
+        audit_change(c->v->audit, &e, route_ms(c->v), c->v->note);
+    } else if (!c->out->wait && c->out->audit) {
+        audit_end(&e, c->out->audit, c->v->note);
+        c->out->audit = 0;
+    }
 }
 
 void route_note_refusal(const struct api_view *v, const struct http_request *r,
@@ -332,8 +362,10 @@ static bool is_admitted(struct call *c, const struct route *t)
         c->out->who.role = c->out->known ? ROLE_ADMIN : ROLE_NONE;
         return true;
     }
-    if (c->waited) /* it was admitted before it waited */
+    if (c->waited) { /* it was admitted before it waited */
+        c->who = c->out->who;
         return true;
+    }
     if (c->r->streaming) { /* the upload was admitted when it began, however long it took */
         c->who = ((const struct upload *)c->r->sink_ctx)->who;
         c->out->known = true;
@@ -377,9 +409,8 @@ static void call_handler(struct call *c, const struct route *t, char *const *arg
                    call_table(c)->extension, t->instead);
     } else {
         m->handler(c, arg);
-        /* 202 if the answer still waits for the requested change */
-        if (!is_look(c) && t->change && !c->waited)
-            route_note_change(c->v, c->r, &c->who, c->what, c->out->wait ? 202 : c->out->status);
+        if (!is_look(c) && t->change)
+            note_call(c);
     }
 }
 

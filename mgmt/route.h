@@ -23,8 +23,13 @@ uint64_t route_ms(const struct api_view *v);
 void route_note_refusal(const struct api_view *v, const struct http_request *r,
                         const struct auth_identity *who, unsigned status);
 /* Logs who changed something or opened a terminal. `what`: what the path does not say, or "".
- * route_call() does so itself for its answers, except for an upgrade. */
+ * route_call() does so itself for its answers, except for an upgrade; if an answer has to wait,
+ * twice.
+ */
 void route_note_change(const struct api_view *v, const struct http_request *r,
                        const struct auth_identity *who, const char *what, unsigned status);
+/* Logs that the client of an answer that waits has left; nothing if that was no change. */
+void route_note_left(const struct api_view *v, const struct http_request *r,
+                     const struct api_response *out);
 /* Answers the call; its path and query must be set. */
 void route_call(struct call *c);

@@ -118,6 +118,14 @@ def test_whoami_and_audit(configured):
     assert not any(token in log for token in TOKENS.values())
 
 
+def test_audit_says_how_a_change_that_waits_ended(configured):
+    assert configured.request("PATCH", HOG + "/vcpus/0/vmcs", '{"exit_profile":"default"}', bearer(TOKENS["operate"]))[0] == 200
+    log = configured.request("GET", "/v1/log", headers=bearer(TOKENS["read"]))[2]
+    lines = re.findall(r't-operate from 10\.0\.2\.\d+: PATCH /v1/guests/hog/vcpus/0/vmcs \{"exit_profile":"default"\}: (\d+)(?:, request (\d+) (waits|waited))?', log)
+    number = lines[0][1]  # unless the core was faster than the answer
+    assert lines == ([("202", number, "waits"), ("200", number, "waited")] if number else [("200", "", "")])
+
+
 def test_wrong_tokens_are_slowed(configured):
     for _ in range(5):
         is_challenge("GET", configured.request("GET", "/v1/host", headers=bearer("guess")))

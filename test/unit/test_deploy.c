@@ -359,7 +359,6 @@ static int deploy_packed(const char *json)
         while (unpack_poll(&view))
             ;
         assert_true(api_ready(&view, &response));
-        memset(&response, 0, sizeof(response));
         api_handle(&view, &request, answer, sizeof(answer), &response, true, false);
         answer[response.body.len] = 0;
         status = (int)response.status;

@@ -868,19 +868,23 @@ static void patched(void **state)
     caps[0] = (struct abi_caps){
         .pin = ~0ull << 32, .cpu1 = ~0ull << 32, .cpu2 = ~0ull << 32, .entry = ~0ull << 32};
     memset(&asked, 0, sizeof(asked));
+    memset(&audit, 0, sizeof(audit));
     memset(request.body, 'x', sizeof(request.body)); /* an earlier request's */
     (void)PATCH("{\"exit_profile\": \"most\"}");
     assert_int_equal(response.wait, API_WAIT_SNAPSHOT);
-    assert_non_null(strstr(noted, "/v1/guests/hog/vcpus/0/vmcs {\"exit_profile\":?\"most\"}: 202"));
+    assert_non_null(strstr(noted, "/v1/guests/hog/vcpus/0/vmcs {\"exit_profile\":?\"most\"}: 202, "
+                                  "request 1 waits"));
     assert_false(api_ready(&view, &response));
     vmcs_set(&put(ABI_SNAPSHOT_LIVE, 9)->vmcs, VMCS_ROW_GUEST_ACTIVITY_STATE, 9);
     assert_int_equal(patch_goes_on(), 409);
     assert_non_null(strstr(body, "not changed: VM entry would fail: guest.activity"));
     assert_int_equal(asked.mask[ABI_CONTROL_CPU1], 0);
+    assert_non_null(strstr(noted, "vmcs {\"exit_profile\":?\"most\"}: 409, request 1 waited"));
     (void)PATCH("{\"exit_profile\": \"most\"}");
     vmcs_set(&put(ABI_SNAPSHOT_LIVE, 10)->vmcs, VMCS_ROW_GUEST_ACTIVITY_STATE, 0);
     assert_int_equal(patch_goes_on(), 200);
     assert_int_equal(response.wait, API_WAIT_CONTROLS);
+    assert_non_null(strstr(noted, ": 202, request 2 waits")); /* it still does */
     assert_true(asked.mask[ABI_CONTROL_CPU1]);
     assert_false(api_ready(&view, &response));
     vcpus[1][0].controls.sequence = 3;
@@ -888,6 +892,7 @@ static void patched(void **state)
     assert_int_equal(patch_goes_on(), 200);
     assert_int_equal(response.wait, API_WAIT_NONE);
     assert_non_null(strstr(body, "\"HLT_EXITING\":true"));
+    assert_non_null(strstr(noted, ": 200, request 2 waited"));
     /* The root decides. */
     vcpus[1][0].controls.result = -E_STATE;
     (void)PATCH("{\"exit_profile\": \"most\"}");

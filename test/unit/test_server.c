@@ -681,6 +681,54 @@ static void terminals_are_noted(void **state)
     assert_non_null(strstr(noted, "/terminal: 503"));
 }
 
+static int64_t removed(unsigned number)
+{
+    assert_int_equal(number, 1);
+    return 0;
+}
+
+/* A change whose answer waits is in the log when it is asked for, and when it has ended. */
+static void changes_that_wait_are_noted(void **state)
+{
+    static const char request[] = "DELETE /v1/guests/echo" HEAD WITH "\r\n";
+    struct client *c = connect();
+
+    (void)state;
+    memset(&audit, 0, sizeof(audit));
+    be_echo();
+    view.remove = removed;
+    ask(c, request);
+    assert_non_null(
+        strstr(noted, "console from 10.0.0.2: DELETE /v1/guests/echo: 202, request 1 w"));
+    host.guests = 1;
+    run(100);
+    assert_int_equal(status_of(c), 204);
+    assert_non_null(
+        strstr(noted, "console from 10.0.0.2: DELETE /v1/guests/echo: 204, request 1 waited"));
+    /* Its client leaves before the end. */
+    host.guests = 2;
+    ask(c, request);
+    assert_non_null(strstr(noted, "202, request 2 waits"));
+    say(c, RST | ACK, NULL, 0);
+    run(20);
+    assert_non_null(strstr(noted, "console from 10.0.0.2: DELETE /v1/guests/echo: its client left "
+                                  "while request 2 waited"));
+    guests[1].state = ABI_GUEST_EMPTY;
+    /* One that the log does not list has no end there either. */
+    be_echo();
+    for (unsigned i = 0; i < AUDIT_CHANGES; i++)
+        (void)ask_anew("POST /v1/guests/echo/actions" HEAD WITH "Content-Length: 2\r\n\r\n{}");
+    c = connect();
+    notes = 0;
+    ask(c, request);
+    host.guests = 1;
+    run(100);
+    assert_int_equal(status_of(c), 204);
+    assert_int_equal(notes, 0);
+    host.guests = 2;
+    guests[1].state = ABI_GUEST_EMPTY;
+}
+
 /* Endless answers that do end: HTTP/1.1 sends a last chunk, HTTP/1.0 closes. */
 static void streams_that_end(void **state)
 {
@@ -735,6 +783,7 @@ int main(void)
         TEST(readers_leave_places),
         TEST(readers_leave_streams),
         TEST(terminals_are_noted),
+        TEST(changes_that_wait_are_noted),
     };
 
     fixture_start();
