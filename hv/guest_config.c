@@ -265,7 +265,7 @@ const char *config_shared_fault_of(const struct guest_config *g)
         return "a guest is a peer of at most 4 regions";
     for (unsigned i = 0; i < g->shared_count; i++)
         all += g->shared[i].size;
-    return all > CONFIG_SHARED_ALL ? "a guest's regions have at most 512 MB together" : NULL;
+    return all > CONFIG_SHARED_ALL ? "a guest's regions have at most 512 MiB together" : NULL;
 }
 
 static bool shared_is_good(const struct guest_config *g)

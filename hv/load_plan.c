@@ -37,7 +37,7 @@ static const char *state_fault(const struct load_result *s, uint64_t memory)
     switch (s->mode) {
     case LOAD_REAL16:
         if (s->rip >= REAL_MODE_END || s->rsp >= REAL_MODE_END)
-            return "the state: real mode ends at 64 KB";
+            return "the state: real mode ends at 64 KiB";
         break;
     case LOAD_PROT32:
         if (s->rip >= BELOW_4G || s->rsp >= BELOW_4G)

@@ -123,7 +123,7 @@ static struct guest *create_management(const struct boot_options *o)
     struct guest *m = guest_create_management(&c);
 
     if (!m && o->memory_mb != preset.memory_mb) {
-        log_warn("command line: no memory for a management guest of %d MB: it gets %d MB",
+        log_warn("command line: no memory for a management guest of %d MiB: it gets %d MiB",
                  o->memory_mb, preset.memory_mb);
         c.memory = (uint64_t)preset.memory_mb << 20;
         m = guest_create_management(&c);

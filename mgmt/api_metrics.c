@@ -328,7 +328,7 @@ static const struct guest_family {
     {"guest_network_frames_total", "counter",
      "Frames from the guest, to it, and lost because it took none.", PUT(put_frames)},
     {"guest_large_pages_split_total", "counter",
-     "2 MB pages of the guest's memory that were split because it executed them.",
+     "2 MiB pages of the guest's memory that were split because it executed them.",
      AT(large_pages_split)},
     {"guest_network_refused_frames_total", "counter",
      "Frames from the guest that the switch refused, by reason.", PUT(put_refused_frames)},

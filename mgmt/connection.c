@@ -86,7 +86,7 @@ void connection_begin_sending(struct connection *c, size_t body_len)
     c->body_len = body_len;
     c->queued = c->acked = 0;
     connection_enter(c, PHASE_SENDING);
-    /* At least a byte per millisecond: a dump of 256 KB has four minutes. */
+    /* At least a byte per millisecond: a dump of 256 KiB has four minutes. */
     c->until = c->since + CONNECTION_MS + (uint32_t)(c->head_len + body_len);
     connection_push(c);
 }

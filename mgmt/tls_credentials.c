@@ -86,7 +86,7 @@ static const char *check_parsed(const struct tls_credentials *c, mbedtls_x509_cr
     if (mbedtls_pk_check_pair(&chain->pk, key, tls_random, NULL))
         return "the key is not that of the certificate";
     if (chain_length(chain) > CHAIN_MAX)
-        return "the chain of certificates is longer than 7 KB";
+        return "the chain of certificates is longer than 7 KiB";
     return check_key(key);
 }
 

@@ -15,7 +15,7 @@
 /* Nobody shall wait longer for others: more than can be computed in that time are refused at once.
  */
 #define QUEUE_MS          6000u
-/* A first message and what comes with it: a record has at most 16 KB. */
+/* A first message and what comes with it: a record has at most 16 KiB. */
 #define HELD_MAX          16u /* buffers */
 /* After a step, others get this part of its time: so they are heard, and refused, while it lasts.
  */

@@ -12,8 +12,8 @@
 
 #include <string.h>
 
-/* A connection takes 25 KB for its records and 6 KB for its keys. A handshake takes that too and,
- * while it computes, 23 KB more. So 16 connections and 8 handshakes need at most 930 KB. */
+/* A connection takes 25 KiB for its records and 6 KiB for its keys. A handshake takes that too and,
+ * while it computes, 23 KiB more. So 16 connections and 8 handshakes need at most 930 KiB. */
 #define ARENA_SIZE   (5u << 18)
 #define RDRAND_TRIES 16u   /* Intel's advice is 10 */
 #define RDSEED_TRIES 1000u /* it runs dry if all cores ask */

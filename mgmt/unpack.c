@@ -15,7 +15,7 @@
 #define HEADER_SIZE  18u         /* the least size of a file, trailer included */
 #define GZIP_ALONE   (16 + MAX_WBITS)
 
-/* inflate()'s own memory: its state and a window of 32 KB. */
+/* inflate()'s own memory: its state and a window of 32 KiB. */
 static struct {
     uint8_t bytes[48u << 10] __attribute__((aligned(16)));
     size_t used;

@@ -292,6 +292,7 @@ lint: deps-test
 	*" version 14."*) clang-format --dry-run -Werror $(OUR_C) && echo "format: ok" ;; \
 	*) echo "format: not looked at: version 14 of clang-format has the say, and this is another" ;; esac
 	@$(PYTHON) test/tools/layers.py
+	@$(PYTHON) test/tools/units.py
 	@$(PYTHON) test/tools/circles.py $(BUILD)/gen/ROOT_O.list
 	@$(MAKE) -s --no-print-directory $(BUILD)/fields
 	@$(PYTHON) test/tools/documents.py $(BUILD)/fields --check

@@ -43,7 +43,7 @@ static const struct option_spec specs[OPTIONS] = {
     [OPTION_DISK_READONLY] =
         TOLD("disk-readonly", 0, NULL, "the guest cannot write the disk before it"),
     [OPTION_DISK_MB] =
-        TOLD("disk-mb", 0, "N", "the size of the disk before it in MB, if its file is smaller"),
+        TOLD("disk-mb", 0, "N", "the size of the disk before it in MiB, if its file is smaller"),
     [OPTION_ROLE] = TOLD("role", 0, "ROLE", "read, operate or admin"),
     [OPTION_VCPU] = TOLD("vcpu", 0, "N", "of this vCPU, numbered from 0; by default 0"),
     [OPTION_FIELDS] =

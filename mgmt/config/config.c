@@ -33,7 +33,7 @@ static bool split(struct parser *p, const char *text, size_t len, void *scratch,
     struct json_error e;
 
     if (len > CONFIG_TEXT_MAX) {
-        (void)str_copy(out.text, sizeof(out.text), "the configuration exceeds 256 KB");
+        (void)str_copy(out.text, sizeof(out.text), "the configuration exceeds 256 KiB");
     } else if (json_parse(&p->json, text, len, scratch, scratch_size / sizeof(jsmntok_t), &e) < 0) {
         out.line = e.line;
         out.column = e.column;

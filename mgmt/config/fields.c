@@ -143,7 +143,7 @@ void config_parse_memory(struct parser *p, const struct field *f, int t, void *o
 
     if (!config_read_bytes(p, t, most, &v) || v < (uint64_t)f->min || v % (2 * MB)) {
         (void)fmt(allowed, sizeof(allowed),
-                  "must be 2M to %luG, a multiple of 2 MB: a number of bytes, or a string such as "
+                  "must be 2M to %luG, a multiple of 2 MiB: a number of bytes, or a string such as "
                   "\"16M\"",
                   most >> 30);
         config_error_at(p, t, f->name, allowed);

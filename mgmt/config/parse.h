@@ -54,7 +54,7 @@ field_parse config_parse_file;
 field_parse config_parse_number, config_parse_core;
 /* A list of them, into `cores` and `core_count` of a guest. */
 field_parse config_parse_cores;
-/* A multiple of 2 MB. */
+/* A multiple of 2 MiB. */
 field_parse config_parse_memory;
 /* One of words[min..max], stored as its index in 32 bits. */
 field_parse config_parse_choice;

@@ -121,7 +121,7 @@ keyboard:
 
 align 4, db 0
 sizes:
-    dw 0, 0                     ; KB from 1 to 16 MB, 64 KB from there on
+    dw 0, 0                     ; KiB from 1 to 16 MiB, 64 KiB from there on
 areas:
     dd 0
     times AREAS * AREA db 0

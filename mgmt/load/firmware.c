@@ -15,7 +15,7 @@
 #define HAS_FPU       0x0002u
 #define HAS_ONE_COM   0x0200u
 #define UART          0x3f8u
-/* Its first byte is its size in KB. */
+/* Its first byte is its size in KiB. */
 #define EBDA          0x9fc00u
 #define EBDA_KB       1u
 

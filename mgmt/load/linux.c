@@ -1,7 +1,7 @@
 /* The Linux/x86 boot protocol, 2.12 or later, entered at the 32-bit entry point. Linux
  * documentation "The Linux/x86 Boot Protocol", "32-bit Boot Protocol". Every bzImage has this entry
  * point, and needs no page tables of ours. The 64-bit one does the same for kernels that are loaded
- * above 4 GB, and all that is loaded here lies below 3 GB. */
+ * above 4 GiB, and all that is loaded here lies below 3 GiB. */
 #include "hv/fmt.h"
 #include "hv/lib.h"
 #include "mgmt/load/firmware.h"

@@ -10,7 +10,7 @@
 #define FLAT_STACK   0x7c00u
 #define FIRST_DISK   0x80u
 
-/* Flat 4 GB segments; selectors 0x08 and 0x10 are code, 0x18 data (Linux's __BOOT_CS and __BOOT_DS
+/* Flat 4 GiB segments; selectors 0x08 and 0x10 are code, 0x18 data (Linux's __BOOT_CS and __BOOT_DS
  * are 0x10 and 0x18). */
 static const uint64_t gdt[] = {0, 0x00cf9b000000ffff, 0x00cf9b000000ffff, 0x00cf93000000ffff};
 
@@ -219,10 +219,10 @@ static int refuse(const struct loader *l)
     if (l->damaged)
         return -E_FORMAT;
     if (elf_is(b)) {
-        (void)fmt(
-            e->text, sizeof(e->text),
-            "ELF without a multiboot1 header (first 8 KB), multiboot2 header (first 32 KB) or PVH "
-            "note");
+        (void)fmt(e->text, sizeof(e->text),
+                  "ELF without a multiboot1 header (first 8 KiB), multiboot2 header (first 32 KiB) "
+                  "or PVH "
+                  "note");
         return -E_FORMAT;
     }
     for (size_t i = 0; i < ARRAY_LEN(foreign); i++) {
@@ -244,7 +244,7 @@ static int check_request(const struct load_request *r, struct load_error *e)
         (void)fmt(e->text, sizeof(e->text), "%u modules are more than %d", r->module_count,
                   LOAD_MODULES_MAX);
     else if (r->memory < LOAD_MEMORY_MIN)
-        (void)fmt(e->text, sizeof(e->text), "0x%lx bytes of guest memory are less than 2 MB",
+        (void)fmt(e->text, sizeof(e->text), "0x%lx bytes of guest memory are less than 2 MiB",
                   r->memory);
     else
         return 0;

@@ -46,7 +46,7 @@ struct load_error {
                      */
 };
 
-/* Usable memory below 1 MB ends here, see map.h. */
+/* Usable memory below 1 MiB ends here, see map.h. */
 #define LOAD_LOW_END    0x9f000u
 
 /* The least memory to load a guest: the first megabyte is mostly reserved. */
@@ -54,7 +54,7 @@ struct load_error {
 
 /* Recognises the kind and plans it. If the image is of several kinds, the first that can be loaded
  * is taken: Linux bzImage, multiboot2 header, multiboot1 header, PVH note. A flat binary of at most
- * 512 KB only if the request says so. Anything else is refused, by name if its format is known. 0
+ * 512 KiB only if the request says so. Anything else is refused, by name if its format is known. 0
  * or -E_FORMAT, -E_NOSPC, -E_NOTSUP, -E_INVAL (the request itself) with *e filled. */
 int load_guest(const struct load_request *r, struct load_plan *plan,
                struct load_error *e) MUST_CHECK;

@@ -12,7 +12,7 @@ struct load_area {
 };
 #define LOAD_AREAS_MAX 5u
 
-/* As on a PC: the extended BIOS data area up to 640 KB and the BIOS's segment below 1 MB, where
+/* As on a PC: the extended BIOS data area up to 640 KiB and the BIOS's segment below 1 MiB, where
  * firmware's tables are, are reserved, and the map does not mention what lies between them. There
  * is RAM, where a PC has video memory and ROMs of cards.
  *

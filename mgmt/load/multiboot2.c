@@ -156,7 +156,7 @@ static int parse_header(struct loader *l, size_t at, uint32_t length, struct hea
     size_t pos = HEADER_SIZE;
 
     if (length < HEADER_SIZE || length > min_u64(SEARCH, b->size) - at)
-        return refuse(l, "the header 0x%zx+0x%x ends after the image (0x%zx bytes) or 32 KB", at,
+        return refuse(l, "the header 0x%zx+0x%x ends after the image (0x%zx bytes) or 32 KiB", at,
                       length, b->size);
     while (length - pos >= 8) {
         const uint8_t *tag = b->data + at + pos;

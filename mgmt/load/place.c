@@ -50,10 +50,11 @@ int place_fixed(struct place *p, uint64_t start, uint64_t size, const char *what
         return 0;
     usable = end > start && end <= p->memory && (end <= LOAD_LOW_END || start >= HIGH_START);
     if (end > start && start >= HIGH_START && end > p->memory && end <= MEMORY_HOLE) {
-        (void)fmt(e->text, sizeof(e->text),
-                  "%s: 0x%lx+0x%lx does not fit: the guest has %lu MB of memory and needs at least "
-                  "%lu",
-                  what, start, size, p->memory >> 20, align_up(end, PAGE_SIZE_2M) >> 20);
+        (void)fmt(
+            e->text, sizeof(e->text),
+            "%s: 0x%lx+0x%lx does not fit: the guest has %lu MiB of memory and needs at least "
+            "%lu",
+            what, start, size, p->memory >> 20, align_up(end, PAGE_SIZE_2M) >> 20);
         return -E_NOSPC;
     }
     if (!usable) {

@@ -28,10 +28,10 @@ bool place_covers(const struct place *p, uint64_t address);
  * usable memory. `align` is a power of two. False: there are none. */
 bool place_find(const struct place *p, uint64_t size, uint64_t align, uint64_t min, uint64_t max,
                 bool low, uint64_t *start);
-/* Finds and takes the highest free place below `limit` (low = false) or the lowest from 4 KB on,
+/* Finds and takes the highest free place below `limit` (low = false) or the lowest from 4 KiB on,
  * below 0x9f000 (low = true). `align` is a power of two. */
 int place_any(struct place *p, uint64_t size, uint64_t align, uint64_t limit, bool low,
               const char *what, uint64_t *start, struct load_error *e) MUST_CHECK;
-/* Finds and takes the lowest free place from 1 MB on and below `limit`. */
+/* Finds and takes the lowest free place from 1 MiB on and below `limit`. */
 int place_behind(struct place *p, uint64_t size, uint64_t align, uint64_t limit, const char *what,
                  uint64_t *start, struct load_error *e) MUST_CHECK;

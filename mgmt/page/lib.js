@@ -165,9 +165,9 @@ export function percent(x) {
         return "< 0.1 %";
     return `${value > 0 && value < 9.95 ? value.toFixed(1) : Math.round(value)} %`;
 }
-export const megabytes = (n) => `${Math.round(n / 2 ** 20)} MB`;
+export const mebibytes = (n) => `${Math.round(n / 2 ** 20)} MiB`;
 // If there are few, all of them count.
-export const size = (n) => (n < 2 ** 20 ? `${Math.ceil(n / 1024)} KB` : megabytes(n));
+export const size = (n) => (n < 2 ** 20 ? `${Math.ceil(n / 1024)} KiB` : mebibytes(n));
 
 export const clock = {hz: 0}; // the time-stamp counter's frequency, once /v1/host is known
 

@@ -1,6 +1,6 @@
 // The guests and the machine at a glance.
 import {act, isPossible, reason, roleOf} from "./actions.js";
-import {api, bar, count, el, megabytes, percent, setText} from "./lib.js";
+import {api, bar, count, el, mebibytes, percent, setText} from "./lib.js";
 import {rates} from "./rates.js";
 import {factCard} from "./facts.js";
 import {restrict} from "./session.js";
@@ -21,7 +21,7 @@ function guestRow(guest, host, old, click) {
         el("td", {class: "number minor"}, exits === null ? "..." : count(exits)),
         el("td", {class: "number minor"}, count(guest.entries)),
         el("td", {class: "number minor"}, String(guest.restarts)),
-        el("td", {class: "minor"}, bar(memory / host.memory.total), " ", megabytes(memory)),
+        el("td", {class: "minor"}, bar(memory / host.memory.total), " ", mebibytes(memory)),
         el("td", {class: "actions"}, guest.management ? null : SHORT.filter((action) => isPossible(action, guest.state)).map((action) =>
             restrict(el("button", {type: "button", "data-do": action, "aria-label": `${action} ${guest.name}`, onclick: () => click(guest.name, action)},
                 action), roleOf(action)))));
@@ -98,8 +98,8 @@ export function overviewView() {
             const {total: all, free, guests} = host.memory;
 
             machine.show(["Processor", host.cpu], ["TSC", `${count(host.tsc.hz / 1000)} kHz by ${saidBy(host.tsc)}`], ["Threads", threadsOf(host)], ["Serial console", host.serial_console],
-                         ["Memory", `${megabytes(all - free)} of ${megabytes(all)} in use`, bar((all - free) / all)],
-                         ["For guests", megabytes(guests)], ["Network", `${host.network.nic}, ${host.network.address}`], ...(host.network.cards ?? []).map((c) => ["Network card", cardText(c)]));
+                         ["Memory", `${mebibytes(all - free)} of ${mebibytes(all)} in use`, bar((all - free) / all)],
+                         ["For guests", mebibytes(guests)], ["Network", `${host.network.nic}, ${host.network.address}`], ...(host.network.cards ?? []).map((c) => ["Network card", cardText(c)]));
             cores.replaceChildren(...host.cores.map((c) => el("li", {title: placeOf(c)}, el("span", null, `core ${c.id}`), bar(c.load),
                 el("span", null, `${percent(c.load)}, ${c.vcpus} ${c.vcpus === 1 ? "vCPU" : "vCPUs"}`))));
         },

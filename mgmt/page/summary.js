@@ -1,6 +1,6 @@
 // A guest at a glance: what it is, how it is run, what it does now.
 import {GUEST} from "./fields.js";
-import {api, bar, count, duration, el, labelOf, megabytes, percent, table, uptime, vcpuPath} from "./lib.js";
+import {api, bar, count, duration, el, labelOf, mebibytes, percent, table, uptime, vcpuPath} from "./lib.js";
 import {factCard} from "./facts.js";
 import {rates, total} from "./rates.js";
 
@@ -25,7 +25,7 @@ const what = (c) => [
     ["Command line", c.cmdline || "none"],
     ["Modules", files(c.modules ?? [], (m) => (m.args ? ` ${m.args}` : ""))],
     ["Disks", files(c.disks ?? [], (d) => (d.readonly ? " (read-only)" : ""))],
-    ["Memory", megabytes(c.memory)],
+    ["Memory", mebibytes(c.memory)],
     ["vCPUs", c.vcpus ? `${c.vcpus}${c.cores?.length ? `, on ${c.cores.length > 1 ? "cores" : "core"} ${c.cores.join(", ")}` : ""}` : null],
     ["Devices", (c.devices ?? []).join(", ")]];
 

@@ -1,7 +1,7 @@
 /*
  * The small PC that our own guests (the management guest and the samples) run on: ports, exception
  * and interrupt entries, the 8259 pair, the PCI bus. start.asm calls guest_run() in 64-bit mode
- * with the first 8 GB identity-mapped and interrupts off.
+ * with the first 8 GiB identity-mapped and interrupts off.
  */
 #pragma once
 

@@ -1,4 +1,4 @@
-; Enters 64-bit C: the first 8 GB identity-mapped, a stack, interrupts off. void guest_start(void):
+; Enters 64-bit C: the first 8 GiB identity-mapped, a stack, interrupts off. void guest_start(void):
 ; EBX = multiboot2 information, or 0 in the management guest, whose image is flat. Calls
 ; guest_run(information).
 

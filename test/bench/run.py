@@ -65,7 +65,7 @@ def device_rows():
     with tempfile.TemporaryDirectory() as directory:
         disk = {"name": "disk", "image": "guests/disk.elf", "memory": "4M", "cmdline": "time", "disks": [{"file": "disk.img", "readonly": True}]}
         t = said(directory, {"guests": [disk]}, "disk-1m", {"disk.img": bytes(2 << 20)})
-        yield "a read from a virtio disk, 4 KB; 1 MB", f"{t['disk-4k'] / 4096:.2f}; {t['disk-1m'] / 2**20:.2f} ticks a byte", ""
+        yield "a read from a virtio disk, 4 KiB; 1 MiB", f"{t['disk-4k'] / 4096:.2f}; {t['disk-1m'] / 2**20:.2f} ticks a byte", ""
     with tempfile.TemporaryDirectory() as directory:
         cards = [{"name": role, "image": "guests/net.elf", "memory": "4M", "cmdline": role, "net": {}} for role in ("sink", "stream")]
         t = said(directory, {"guests": cards}, "net-batch")
@@ -74,7 +74,7 @@ def device_rows():
         roles = (("whole", "10.9.0.3"), ("cut", "10.9.0.4"), ("send", "10.9.0.1"))
         cards = [{"name": role, "image": "guests/segments.elf", "memory": "4M", "cmdline": role, "net": {"addresses": [address]}} for role, address in roles]
         t = said(directory, {"guests": cards}, "net-segments")
-        yield "TCP segments of 64 KB from guest to guest, 4 at once and an answer", f"{t['net-segments'] / (4 * 65536):.2f} ticks a byte", "1.2"
+        yield "TCP segments of 64 KiB from guest to guest, 4 at once and an answer", f"{t['net-segments'] / (4 * 65536):.2f} ticks a byte", "1.2"
 
 
 def machine_rows(build):
@@ -114,10 +114,10 @@ def machine_rows(build):
         try:
             memory = m.get("/v1/host")["memory"]
             own = memory["host"] + memory["shared"] + memory["tables"] + m.guest("mgmt")["configuration"]["memory"]
-            yield "memory that the host keeps with four cores, the management guest included", f"{own / 2**20:.1f} MB", "16"
+            yield "memory that the host keeps with four cores, the management guest included", f"{own / 2**20:.1f} MiB", "16"
         finally:
             m.stop()
-    yield "the ISO", f"{os.path.getsize(os.path.join(build, 'bulkhead.iso')) / 2**20:.1f} MB", "8"
+    yield "the ISO", f"{os.path.getsize(os.path.join(build, 'bulkhead.iso')) / 2**20:.1f} MiB", "8"
 
 
 def hostile_row(name, figures):

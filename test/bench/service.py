@@ -108,11 +108,11 @@ def dumps(m, meter):
 
 
 def upload(m, meter):
-    """(MB per second, ticks per byte)."""
+    """(MiB per second, ticks per byte)."""
     data = bytes(range(256)) * (UPLOAD // 256)
     with meter:
         assert m.request("PUT", "/v1/images/a", data)[0] == 201
-    return UPLOAD / 1000 / meter.ms, meter.ticks / UPLOAD
+    return UPLOAD / 2**20 / (meter.ms / 1000), meter.ticks / UPLOAD
 
 
 # ---- a flood ----
@@ -196,7 +196,7 @@ def measure(cpus):
                 ms, ticks, _ = handshakes(m, meter, tls, session)
                 yield f"one of TLS {name} with a ticket: ms; ticks", f"{ms - bare_ms:.0f}; {ticks - bare_ticks}"
             speed, ticks = upload(m, meter)
-            yield "an upload, with its SHA-256: MB a second; ticks a byte", f"{speed:.2f}; {ticks:.0f}"
+            yield "an upload, with its SHA-256: MiB a second; ticks a byte", f"{speed:.2f}; {ticks:.0f}"
         finally:
             m.stop()
     with tempfile.TemporaryDirectory() as d:
@@ -210,7 +210,7 @@ def measure(cpus):
         m = Appliance(d, {"guests": guests, "management": management}, cpus=cpus, sync="slowdown")
         try:
             ms, ticks, size = dumps(m, Meter(m).calibrate())
-            yield f"a VMCS dump over HTTP, {size // 1024} KB, beside `control` and `hog`: ms; ticks", f"{ms:.0f}; {ticks}"
+            yield f"a VMCS dump over HTTP, {size // 1024} KiB, beside `control` and `hog`: ms; ticks", f"{ms:.0f}; {ticks}"
         finally:
             m.stop()
     with tempfile.TemporaryDirectory() as d:
@@ -228,5 +228,5 @@ def rows():
     """(what, on one core, on four)."""
     one, four = list(measure(1)), list(measure(4))
     names = [name for name, _ in one]
-    assert [re.sub(r"\d+ KB", "", name) for name, _ in four] == [re.sub(r"\d+ KB", "", name) for name in names]
+    assert [re.sub(r"\d+ KiB", "", name) for name, _ in four] == [re.sub(r"\d+ KiB", "", name) for name in names]
     return list(zip(names, (v for _, v in one), (v for _, v in four)))

@@ -155,7 +155,7 @@ BAD = [
     ({}, "/name", "is missing"),
     ({"name": "Big"}, "/name", "must consist"),
     ({"name": "a", "image": "nothing"}, "/image", 'no image "nothing" exists'),
-    ({"name": "a", "image": "guests/echo.elf", "memory": "3M"}, "/memory", "multiple of 2 MB"),
+    ({"name": "a", "image": "guests/echo.elf", "memory": "3M"}, "/memory", "multiple of 2 MiB"),
     ({"name": "a", "image": "guests/echo.elf", "weight": 0}, "/weight", "from 1 to 1000"),
     ({"name": "a", "image": "guests/echo.elf", "modules": [{"file": "x"}]}, "/modules/0/file", 'no image "x"'),
     ({"name": "a", "image": "guests/echo.elf", "colour": "red"}, "/colour", "no such field"),

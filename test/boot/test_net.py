@@ -41,7 +41,7 @@ def test_frames_of_every_length(m):
 
 
 def test_segments(m):
-    """64 KB of TCP at once: whole for a receiver that takes that, finished frames for one that does not."""
+    """64 KiB of TCP at once: whole for a receiver that takes that, finished frames for one that does not."""
     m.wait_serial(r"\[send\] bench: net-segments \d+")
     m.wait_serial(r"\[cut\] segments: cut: good")
     m.wait_serial(r"\[whole\] segments: whole: good")

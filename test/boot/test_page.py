@@ -200,7 +200,7 @@ def test_summary(page, m):
     page.open("guest/control")
     page.wait(lambda: re.fullmatch(r"[1-9][0-9,]*", facts(page).get("Exits a second", "")), "rates, of two answers")
     c, seen = m.guest("control")["configuration"], facts(page)
-    assert seen["Image"] == f"{c['image']} ({c['kind']})" and seen["Memory"] == "4 MB" and seen["Devices"] == ", ".join(c["devices"])
+    assert seen["Image"] == f"{c['image']} ({c['kind']})" and seen["Memory"] == "4 MiB" and seen["Devices"] == ", ".join(c["devices"])
     assert (seen["Weight"], seen["Restart"], seen["Slice"], seen["Command line"], seen["Card"]) == ("200", "on failure", "2 ms", "none", "none")
     assert re.fullmatch(r"\d+:\d\d:\d\d", seen["Up"]) and seen["Of its core"].endswith("%")
     page.one(".cards .card:last-child td")

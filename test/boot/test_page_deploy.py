@@ -125,7 +125,7 @@ POINTERS = {"/memory": "deploy-memory", "/name": "deploy-name", "/image": "deplo
 @pytest.mark.parametrize("pointer", POINTERS)
 def test_refused(page, api, pointer):  # noqa: F811
     """The API's message appears at the field that it is about."""
-    api.refusal = (409, "1:54: memory: <b>memory</b> is short: 6 MB are free", pointer)
+    api.refusal = (409, "1:54: memory: <b>memory</b> is short: 6 MiB are free", pointer)
     page.open("deploy")
     page.one("[data-image='echo.elf']")
     fill(page, stored="echo.elf")
@@ -134,7 +134,7 @@ def test_refused(page, api, pointer):  # noqa: F811
     submit(page)
     page.wait(lambda: "is short" in page.text(".deploy .error:not([hidden])"), "the refusal")
     shown, = page.all(".deploy .error:not([hidden])")
-    assert shown.is_displayed() and shown.text.removeprefix("1:54: memory: ") == "<b>memory</b> is short: 6 MB are free"
+    assert shown.is_displayed() and shown.text.removeprefix("1:54: memory: ") == "<b>memory</b> is short: 6 MiB are free"
     invalid = [e.get_attribute("id") for e in page.all("[aria-invalid=true]")]
     if POINTERS[pointer]:
         assert invalid == [POINTERS[pointer]] and page.js("document.activeElement.id") == invalid[0]

@@ -131,7 +131,7 @@ def test_qemu_with_uefi(tmp_path):
     run = Run(tmp_path, "qemu", "uefi")
     try:
         command = printed_curl(run)
-        assert run.lines[0].startswith("qemu, UEFI, 4 cores, 512 MB.") and any("in SVM host mode" in line for line in run.lines)
+        assert run.lines[0].startswith("qemu, UEFI, 4 cores, 512 MiB.") and any("in SVM host mode" in line for line in run.lines)
         # A reboot does not end it, and what it prints then has the new token.
         reboot = command.replace("/v1/guests", "/v1/host/actions") + """ -sSf -d '{"action": "reboot"}'"""
         subprocess.run(["sh", "-c", reboot], capture_output=True, timeout=LIMIT, check=True)

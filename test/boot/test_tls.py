@@ -731,7 +731,7 @@ BROKEN = {
     "certificate as key": (lambda a, b: (a[0], a[0]), r"the key cannot be read \(mbedTLS -0x[0-9a-f]{4}\)"),
     "empty key": (lambda a, b: (a[0], b""), r'"tls/key" is empty'),
     "a long file": (lambda a, b: (bytes(0x8000), a[1]), r'"tls/cert" is too long'),
-    "a long chain": (lambda a, b: (a[0] * 20, a[1]), "longer than 7 KB"),
+    "a long chain": (lambda a, b: (a[0] * 20, a[1]), "longer than 7 KiB"),
 }
 
 

@@ -132,7 +132,7 @@ static int check_load(const struct guest_config *g, const struct load_request *r
 
     if (load_guest(r, &plan, &e))
         return complain(g, "image", g->image, e.text);
-    printf("guest %s: %s, %s, %lu MB\n", g->name, g->image, plan.start.kind,
+    printf("guest %s: %s, %s, %lu MiB\n", g->name, g->image, plan.start.kind,
            (unsigned long)(g->memory >> 20));
     return 0;
 }

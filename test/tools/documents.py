@@ -26,7 +26,7 @@ MEMORY_MOST = 256 << 30  # a guest's
 
 
 def memory_schema(most=MEMORY_MOST):
-    return {"description": f"A multiple of 2 MB, 2 MB to {most >> 30} GB: bytes, or a string with K, M or G",
+    return {"description": f"A multiple of 2 MiB, 2 MiB to {most >> 30} GiB: bytes, or a string with K, M or G",
             "oneOf": [{"type": "integer", "minimum": 2 << 20, "maximum": most, "multipleOf": 2 << 20}, {"type": "string", "pattern": "^[0-9]+[KMG]$"}]}
 
 

@@ -278,7 +278,7 @@ def main():
     a = p.parse_args()
     make(a.build, a.config, a.out, kernel=a.kernel, https_port=a.https_port)
     tell_errors(a.build, a.config)
-    print(f"{a.out}: {os.path.getsize(a.out) / 1048576:.1f} MB")
+    print(f"{a.out}: {os.path.getsize(a.out) / 1048576:.1f} MiB")
 
 
 if __name__ == "__main__":

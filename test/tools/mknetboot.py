@@ -73,7 +73,7 @@ def main():
     a = p.parse_args()
     make(a.build, a.config, a.out)
     mkiso.tell_errors(a.build, a.config)
-    print(f"{a.out}: bulkhead.efi ({os.path.getsize(os.path.join(a.out, 'bulkhead.efi')) / 1048576:.1f} MB), bulkhead.0 and boot/")
+    print(f"{a.out}: bulkhead.efi ({os.path.getsize(os.path.join(a.out, 'bulkhead.efi')) / 1048576:.1f} MiB), bulkhead.0 and boot/")
 
 
 if __name__ == "__main__":

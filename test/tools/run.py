@@ -41,7 +41,7 @@ def main():
     p.add_argument("--iso", required=True)
     p.add_argument("--check", action="store_true", help="only say what would be in the way")
     p.add_argument("--cpus", type=int, default=4)
-    p.add_argument("--memory", type=int, default=512, help="MB")
+    p.add_argument("--memory", type=int, default=512, help="MiB")
     p.add_argument("--port", type=int, default=8080, help="of this computer, for the management page")
     p.add_argument("--https-port", type=int, default=8443, help="of this computer, for the same over HTTPS")
     p.add_argument("--machine", choices=("auto", "bochs", "kvm", "qemu"), default="auto")
@@ -50,7 +50,7 @@ def main():
     if a.cpus not in (1, 2, 4, 8):
         sys.exit("run: CPUS must be 1, 2, 4 or 8")
     if not 128 <= a.memory <= 2048:
-        sys.exit("run: MEM must be 128 to 2048 (MB)")
+        sys.exit("run: MEM must be 128 to 2048 (MiB)")
     for name, port in (("PORT", a.port), ("HTTPS_PORT", a.https_port)):
         if not 1 <= port <= 65535:
             sys.exit(f"run: {name} must be 1 to 65535")
@@ -69,7 +69,7 @@ def main():
     directory = os.path.join(a.build, "run")
     shutil.rmtree(directory, ignore_errors=True)
     command = emulator_command(kind, directory, a)
-    print(f"{kind}, {a.firmware.upper()}, {a.cpus} cores, {a.memory} MB. When the console says so, open https://127.0.0.1:{a.https_port}/   (Ctrl-C ends)", flush=True)
+    print(f"{kind}, {a.firmware.upper()}, {a.cpus} cores, {a.memory} MiB. When the console says so, open https://127.0.0.1:{a.https_port}/   (Ctrl-C ends)", flush=True)
     log = os.path.join(directory, f"{emulator}.log")
     # Bochs writes its log itself, and its menus to the console.
     with open(os.devnull if kind == "bochs" else log, "wb") as errors:

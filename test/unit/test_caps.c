@@ -193,7 +193,7 @@ static const struct need {
     CONTROL(entry, 15, "IA32_EFER", "(VM-entry controls"),
     EPT_VPID(6, "4-level EPT"),
     EPT_VPID(14, "write-back EPT structures"),
-    EPT_VPID(16, "2 MB EPT pages"),
+    EPT_VPID(16, "2 MiB EPT pages"),
     EPT_VPID(20, "INVEPT"),
     EPT_VPID(32, "INVVPID"),
 };

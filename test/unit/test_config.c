@@ -910,7 +910,7 @@ static void bad_shared(void **state)
          "shared[1].name", "another region has this name"},
         {SHARE("x", "\"256M\"", "\"a\", \"b\"") ", " SHARE(
              "y", "\"256M\"", "\"a\", \"c\"") ", " SHARE("z", "\"2M\"", "\"c\", \"a\""),
-         "shared[2].peers", "\"a\": a guest's regions have at most 512 MB together"},
+         "shared[2].peers", "\"a\": a guest's regions have at most 512 MiB together"},
         {SHARE("p", "\"2M\"", "\"a\", \"b\"") ", " SHARE("q", "\"2M\"", "\"a\", \"b\"") ", " SHARE(
              "r", "\"2M\"", "\"a\", \"b\"") ", " SHARE("s", "\"2M\"",
                                                        "\"a\", \"b\"") ", " SHARE("t", "\"2M\"",

@@ -212,13 +212,14 @@ static void hostile_segments(void **state)
         {CODE, 0x100000, UINT64_MAX - CODE + 1, UINT64_MAX, E_FORMAT,
          "ELF segment 0: file range 0x1000+0xfffffffffffff000 ends after the image (0x2000 bytes)"},
         {CODE, 0x100000, 0x10, 0x300001, E_NOSPC,
-         "ELF segment: 0x100000+0x300001 does not fit: the guest has 4 MB of memory and needs at "
+         "ELF segment: 0x100000+0x300001 does not fit: the guest has 4 MiB of memory and needs at "
          "least 6"},
         {CODE, 0x100000, 0x10, UINT64_MAX, E_NOSPC,
          "ELF segment: 0x100000+0xffffffffffffffff is not usable memory (0..0x9f000, "
          "0x100000..0x400000)"},
         {CODE, 0x3ffff1, 0x10, 0x10, E_NOSPC,
-         "ELF segment: 0x3ffff1+0x10 does not fit: the guest has 4 MB of memory and needs at least "
+         "ELF segment: 0x3ffff1+0x10 does not fit: the guest has 4 MiB of memory and needs at "
+         "least "
          "6"},
         {CODE, 0xfffffffffffff000, 0x10, 0x1000, E_NOSPC,
          "ELF segment: 0xfffffffffffff000+0x1000 is not usable memory (0..0x9f000, "
@@ -304,8 +305,8 @@ static void without_multiboot(void **state)
     (void)state;
     begin64();
     put32(HEADER, 0);
-    assert_refused(-E_FORMAT, "ELF without a multiboot1 header (first 8 KB), multiboot2 header "
-                              "(first 32 KB) or PVH note");
+    assert_refused(-E_FORMAT, "ELF without a multiboot1 header (first 8 KiB), multiboot2 header "
+                              "(first 32 KiB) or PVH note");
 }
 
 /* ---- place.c ---- */

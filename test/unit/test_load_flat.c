@@ -95,7 +95,7 @@ static void too_little_memory(void **state)
     (void)state;
     fixture_begin(512);
     mem.size = 0x1ff000;
-    assert_refused(-E_INVAL, "0x1ff000 bytes of guest memory are less than 2 MB");
+    assert_refused(-E_INVAL, "0x1ff000 bytes of guest memory are less than 2 MiB");
 }
 
 int main(void)

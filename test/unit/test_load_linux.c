@@ -200,15 +200,15 @@ static void hostile_addresses(void **state)
         const char *why;
     } cases[] = {
         {0x1000000, 0x10000,
-         "Linux kernel: 0x1000000+0x10000 does not fit: the guest has 4 MB of memory and needs at "
+         "Linux kernel: 0x1000000+0x10000 does not fit: the guest has 4 MiB of memory and needs at "
          "least 18"},
         {KERNEL, 0x200001,
-         "Linux kernel: 0x200000+0x200001 does not fit: the guest has 4 MB of memory and needs at "
+         "Linux kernel: 0x200000+0x200001 does not fit: the guest has 4 MiB of memory and needs at "
          "least 6"},
         {KERNEL, UINT32_MAX,
          "Linux kernel: 0x200000+0xffffffff is not usable memory (0..0x9f000, 0x100000..0x400000)"},
         {MEMORY - 0x5ff, 0,
-         "Linux kernel: 0x3ffa01+0x600 does not fit: the guest has 4 MB of memory and needs at "
+         "Linux kernel: 0x3ffa01+0x600 does not fit: the guest has 4 MiB of memory and needs at "
          "least 6"},
         {UINT64_MAX, 0x10000,
          "Linux kernel: 0xffffffffffffffff+0x10000 is not usable memory (0..0x9f000, "

@@ -131,8 +131,8 @@ static void elf64_in_version1(void **state)
 
 static void place_of_header1(void **state)
 {
-    static const char *const none =
-        "ELF without a multiboot1 header (first 8 KB), multiboot2 header (first 32 KB) or PVH note";
+    static const char *const none = "ELF without a multiboot1 header (first 8 KiB), multiboot2 "
+                                    "header (first 32 KiB) or PVH note";
 
     (void)state;
     begin(false);
@@ -361,9 +361,9 @@ static void too_little_memory(void **state)
     for (unsigned version = 1; version <= 2; version++) {
         begin_version(version);
         mem.size = 0x1fffff;
-        assert_refused(-E_INVAL, "0x1fffff bytes of guest memory are less than 2 MB");
+        assert_refused(-E_INVAL, "0x1fffff bytes of guest memory are less than 2 MiB");
         mem.size = 0;
-        assert_refused(-E_INVAL, "0x0 bytes of guest memory are less than 2 MB");
+        assert_refused(-E_INVAL, "0x0 bytes of guest memory are less than 2 MiB");
         mem.size = 0x200000;
         assert_loads(version == 1 ? "multiboot1" : "multiboot2");
     }
@@ -459,8 +459,8 @@ static void version2_goes_first(void **state)
 
 static void place_of_header2(void **state)
 {
-    static const char *const none =
-        "ELF without a multiboot1 header (first 8 KB), multiboot2 header (first 32 KB) or PVH note";
+    static const char *const none = "ELF without a multiboot1 header (first 8 KiB), multiboot2 "
+                                    "header (first 32 KiB) or PVH note";
 
     (void)state;
     begin(true);
@@ -473,7 +473,7 @@ static void place_of_header2(void **state)
     put_multiboot2(KB32 - 16, 24); /* its end tag is beyond */
     put_tag(KB32, 0, 0, 8);
     assert_refused(-E_FORMAT, "multiboot2: the header 0x7ff0+0x18 ends after the image (0x9000 "
-                              "bytes) or 32 KB");
+                              "bytes) or 32 KiB");
     begin(true);
     image.size = 0x9000;
     put_multiboot2(KB32, 24);
@@ -485,7 +485,7 @@ static void place_of_header2(void **state)
     begin(true);
     put_multiboot2(image.size - 16, 24);
     assert_refused(-E_FORMAT, "multiboot2: the header 0x1ff0+0x18 ends after the image (0x2000 "
-                              "bytes) or 32 KB");
+                              "bytes) or 32 KiB");
     image.size--;
     assert_refused(-E_FORMAT, none);
 }
@@ -507,10 +507,10 @@ static void damaged_header2(void **state)
     begin2(24);
     put_multiboot2(HEADER, 15);
     assert_refused(-E_FORMAT, "multiboot2: the header 0x200+0xf ends after the image (0x2000 "
-                              "bytes) or 32 KB");
+                              "bytes) or 32 KiB");
     put_multiboot2(HEADER, 0xfffffff0);
     assert_refused(-E_FORMAT, "multiboot2: the header 0x200+0xfffffff0 ends after the image "
-                              "(0x2000 bytes) or 32 KB");
+                              "(0x2000 bytes) or 32 KiB");
     put_multiboot2(HEADER, 16);
     assert_refused(-E_FORMAT, "multiboot2: the header 0x200+0x10 has no end tag");
     put_multiboot2(HEADER, 23);

@@ -95,7 +95,7 @@ static void states(void **state)
     plan.start.mode = 2;
     refused("the state: the mode");
     plan.start.mode = LOAD_REAL16;
-    refused("the state: real mode ends at 64 KB");
+    refused("the state: real mode ends at 64 KiB");
     plan.start.rip = 1ull << 32;
     refused("the state: RIP and RSP have 32 bits");
     plan.start.rsp = UINT64_MAX;

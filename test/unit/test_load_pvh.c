@@ -122,8 +122,8 @@ static void start_info(void **state)
 
 static void without_note(void **state)
 {
-    static const char none[] = "ELF without a multiboot1 header (first 8 KB), multiboot2 header "
-                               "(first 32 KB) or PVH note";
+    static const char none[] = "ELF without a multiboot1 header (first 8 KiB), multiboot2 header "
+                               "(first 32 KiB) or PVH note";
     uint64_t entry = 0x100020;
     size_t end = NOTES;
 
@@ -184,7 +184,7 @@ static void relocatable(void **state)
     assert_int_equal(out.rip, 0x180020);
     words[1] = 0x1ffff0; /* no room between the limits */
     add_relocatable(words, sizeof(words));
-    assert_refused(-E_NOSPC, "ELF segment: 0x1000000+0x200 does not fit: the guest has 4 MB of "
+    assert_refused(-E_NOSPC, "ELF segment: 0x1000000+0x200 does not fit: the guest has 4 MiB of "
                              "memory and needs at least 18");
     add_relocatable(odd, sizeof(odd));
     assert_int_equal(load(), -E_NOSPC);

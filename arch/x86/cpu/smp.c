@@ -219,7 +219,7 @@ void smp_start(const struct acpi_info *a, struct mem_map *m, uint64_t trampoline
     if (thread_count == 1)
         return;
     if (trampoline_page == 0) {
-        log_warn("no free page below 1 MB: only the boot core is used");
+        log_warn("no free page below 1 MiB: only the boot core is used");
         return;
     }
     copy_trampoline(trampoline_page);

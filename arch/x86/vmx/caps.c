@@ -63,7 +63,7 @@ static const struct requirement requirements[] = {
     NEED_BIT(ept_vpid, EPT_CAP_WALK_4, 6, "4-level EPT", "IA32_VMX_EPT_VPID_CAP"),
     NEED_BIT(ept_vpid, EPT_CAP_MEMORY_TYPE_WB, 14, "write-back EPT structures",
              "IA32_VMX_EPT_VPID_CAP"),
-    NEED_BIT(ept_vpid, EPT_CAP_PAGE_2M, 16, "2 MB EPT pages", "IA32_VMX_EPT_VPID_CAP"),
+    NEED_BIT(ept_vpid, EPT_CAP_PAGE_2M, 16, "2 MiB EPT pages", "IA32_VMX_EPT_VPID_CAP"),
     NEED_BIT(ept_vpid, EPT_CAP_INVEPT, 20, "INVEPT", "IA32_VMX_EPT_VPID_CAP"),
     NEED_BIT(ept_vpid, EPT_CAP_INVVPID, 32, "INVVPID", "IA32_VMX_EPT_VPID_CAP"),
 };
