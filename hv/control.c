@@ -249,6 +249,34 @@ static int64_t call_create(const struct vcpu *v, uint64_t address)
     return rc ? rc : number;
 }
 
+/* It has ended or is paused, and its memory is still its own. */
+static bool is_still(const struct guest *g)
+{
+    const uint32_t still =
+        1u << ABI_GUEST_STOPPED | 1u << ABI_GUEST_CRASHED | 1u << ABI_GUEST_PAUSED;
+
+    return still >> __atomic_load_n(&g->status->state, __ATOMIC_ACQUIRE) & 1 &&
+           __atomic_load_n(&g->complete, __ATOMIC_ACQUIRE);
+}
+
+static int64_t call_memory(const struct vcpu *v, uint64_t number, uint64_t from, uint64_t to)
+{
+    const struct guest *g = guest_get(number);
+    uint8_t bytes[ABI_MEMORY_BYTES];
+    int rc;
+
+    if (!g)
+        return -E_NOENT;
+    if (!g->config.memory_dump)
+        return -E_PERM;
+    if (!is_still(g))
+        return -E_STATE;
+    rc = gmem_read(&g->mem, gpa(from), bytes, sizeof(bytes));
+    if (!is_still(g)) /* it was started or deleted meanwhile */
+        return -E_STATE;
+    return rc ? rc : gmem_write(&v->guest->mem, gpa(to), bytes, sizeof(bytes));
+}
+
 static int64_t call_delete(uint64_t number)
 {
     struct guest *g = guest_get(number);
@@ -306,6 +334,8 @@ static int64_t answer(struct vcpu *v, const struct vcpu_gprs *r)
         return call_create(v, r->rbx);
     case ABI_CALL_DELETE:
         return call_delete(r->rbx);
+    case ABI_CALL_MEMORY:
+        return call_memory(v, r->rbx, r->rcx, r->rdx);
     case ABI_CALL_HOST_ACTION:
         return call_host_action(r->rbx);
     case ABI_CALL_CONFIGURED:

@@ -51,6 +51,7 @@ struct vcpu_gprs {
     uint64_t rax, rcx, rdx, rbx, rbp, rsi, rdi;
     uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
 };
+_Static_assert(sizeof(struct vcpu_gprs) == 8 * ABI_REGISTERS, "a snapshot has them in this order");
 
 /* Written by the owning core. Atomic: others read it. */
 enum vcpu_phase {

@@ -167,6 +167,7 @@ void vcpu_snapshot(struct vcpu *v, unsigned slot, enum abi_cause cause)
     s->tsc = arch_tsc();
     s->cause = cause;
     s->exit = *v->exit;
+    memcpy(s->registers, &v->regs, sizeof(s->registers));
     virt_backend()->read_state(v, s);
     s->ticks = arch_tsc() - s->tsc;
     __atomic_store_n(&s->sequence, v->snapshot_sequence + 1, __ATOMIC_RELEASE);

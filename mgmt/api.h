@@ -26,6 +26,7 @@ struct api_answered {
 /* TLS handshakes: completed, and failed. */
 struct api_tls {
     uint64_t handshakes, handshake_failures;
+    uint64_t not_after; /* the configured certificate's end, seconds since 1970; 0: none, or ours */
 };
 
 /* A vCPU, by its guest's number and its own. */
@@ -60,6 +61,8 @@ struct api_view {
     int64_t (*type)(unsigned number, const uint8_t *bytes, size_t n);
     int64_t (*act)(unsigned number, unsigned action);
     int64_t (*host_act)(unsigned action);
+    /* ABI_MEMORY_BYTES of a guest's memory. */
+    int64_t (*memory)(unsigned number, uint64_t address, uint8_t *bytes);
     int64_t (*image_begin)(const struct abi_image_request *r);
     int64_t (*image_extend)(unsigned slot);
     int64_t (*image_commit)(unsigned slot, const uint8_t sha256[32]);

@@ -82,6 +82,7 @@ void get_page_file(struct call *c, char *const *arg);
 void get_guests(struct call *c, char *const *arg);
 void get_guest(struct call *c, char *const *arg);
 void get_history(struct call *c, char *const *arg);
+void get_memory(struct call *c, char *const *arg);
 void post_guests(struct call *c, char *const *arg);
 void delete_guest(struct call *c, char *const *arg);
 void get_images(struct call *c, char *const *arg);

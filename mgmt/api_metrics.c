@@ -491,6 +491,11 @@ static void put_http(struct metrics *m)
     family(m, "tls_handshake_failures_total", "counter",
            "TLS handshakes that failed, took too long or found no place.");
     sample(m, "tls_handshake_failures_total", "", m->c->v->tls->handshake_failures);
+    if (!m->c->v->tls->not_after)
+        return;
+    family(m, "tls_certificate_not_after_timestamp_seconds", "gauge",
+           "When the configured certificate ends, in seconds since 1970.");
+    sample(m, "tls_certificate_not_after_timestamp_seconds", "", m->c->v->tls->not_after);
 }
 
 /* Continues with piece *from. False: there is more, from the new *from on. */

@@ -118,6 +118,33 @@ static void put_profile(struct json_out *j, const struct abi_snapshot *s,
         json_null(j, "exit_profile");
 }
 
+/* A field by its name in a VMCS or, without the prefix, in a VMCB; 0: it is not there. */
+static uint64_t field(const struct abi_snapshot *s, const char *name)
+{
+    const struct state_table *t = state_of(s->kind);
+    const char *own = t->kind == ABI_STATE_SVM ? name + sizeof("GUEST_") - 1 : name;
+    int row = dump_find_row(t, own, strlen(own));
+
+    return row >= 0 ? s->vmcs.value[row] : 0;
+}
+
+/* All in one place, also those that are fields. */
+static void put_registers(struct json_out *j, const struct abi_snapshot *s)
+{
+    static const char *const names[ABI_REGISTERS] = {"RAX", "RCX", "RDX", "RBX", "RBP",
+                                                     "RSI", "RDI", "R8",  "R9",  "R10",
+                                                     "R11", "R12", "R13", "R14", "R15"};
+
+    json_object(j, "registers");
+    json_hex(j, "RIP", field(s, "GUEST_RIP"), 16);
+    json_hex(j, "RSP", field(s, "GUEST_RSP"), 16);
+    json_hex(j, "RFLAGS", field(s, "GUEST_RFLAGS"), 16);
+    json_hex(j, "CR2", s->kind == ABI_STATE_SVM ? field(s, "GUEST_CR2") : s->cr2, 16);
+    for (unsigned i = 0; i < ABI_REGISTERS; i++)
+        json_hex(j, names[i], s->registers[i], 16);
+    json_end(j);
+}
+
 static void put_snapshot(struct call *c, char *const *arg, struct api_vcpu id,
                          const struct dump_options *o, const struct abi_snapshot *s)
 {
@@ -131,6 +158,8 @@ static void put_snapshot(struct call *c, char *const *arg, struct api_vcpu id,
     json_object(j, NULL);
     put_heading(j, arg[0], s);
     put_profile(j, s, caps_of(c, id));
+    if (!o->some && o->group < 0 && !o->oddities)
+        put_registers(j, s);
     dump_fields(j, &d);
     json_end(j);
 }

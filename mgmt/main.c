@@ -93,6 +93,11 @@ static int64_t act(unsigned number, unsigned action)
     return 0;
 }
 
+static int64_t memory(unsigned number, uint64_t address, uint8_t *bytes)
+{
+    return abi_call(ABI_CALL_MEMORY, number, address, (uintptr_t)bytes);
+}
+
 static int64_t host_act(unsigned action)
 {
     return abi_call(ABI_CALL_HOST_ACTION, action, 0, 0);
@@ -274,6 +279,7 @@ void guest_run(const uint8_t *info)
         .type = type,
         .act = act,
         .host_act = host_act,
+        .memory = memory,
         .images = (const struct abi_images *)ABI_IMAGES_PAGE_GPA,
         .image_begin = image_begin,
         .image_extend = image_extend,

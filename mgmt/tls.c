@@ -70,6 +70,8 @@ const char *tls_refusal(void)
     return refusal;
 }
 
+static struct api_tls *told;
+
 static void say_fingerprint(const struct tls_credentials *c)
 {
     char text[3 * sizeof(c->sha256) + 1];
@@ -125,11 +127,13 @@ void tls_listen(const uint8_t ip[4])
     if (!new_listener(&c))
         mgmt_die("no memory to listen for HTTPS");
     is_configured = c.configured;
+    told->not_after = c.not_after;
     say_fingerprint(&c);
 }
 
 void tls_start(struct api_tls *counters)
 {
+    told = counters;
     tls_handshakes_start(counters);
     has_random = tls_port_start();
     if (!has_random)

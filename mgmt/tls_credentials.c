@@ -18,6 +18,7 @@
 
 #define KEEP_MAGIC       0x31534c54u /* "TLS1" */
 #define KEY_MAX          256u        /* for our own, in DER: 121 bytes */
+#define DAYS_TO_1970     719468u     /* from 1 March of the year 0 */
 #define CHAIN_MAX        7168u       /* fits one TLS record of ours */
 /* For the files that the configuration names. */
 #define CERTIFICATE_SIZE 0x8000u
@@ -90,7 +91,20 @@ static const char *check_parsed(const struct tls_credentials *c, mbedtls_x509_cr
     return check_key(key);
 }
 
-/* Checks that certificate and key belong together; takes the fingerprint. */
+/* Of a date in the Gregorian calendar. Years begin in March, so that leap days are their last. */
+static uint64_t seconds_of(const mbedtls_x509_time *t)
+{
+    uint64_t month = ((uint64_t)t->mon + 9) % 12, year = (uint64_t)t->year - (t->mon < 3);
+    uint64_t days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 +
+                    (uint64_t)t->day - 1;
+
+    if (t->year < 1970)
+        return 0;
+    return ((days - DAYS_TO_1970) * 24 + (uint64_t)t->hour) * 3600 + (uint64_t)t->min * 60 +
+           (uint64_t)t->sec;
+}
+
+/* Checks that certificate and key belong together; takes fingerprint and end. */
 static const char *check(struct tls_credentials *c)
 {
     mbedtls_x509_crt chain;
@@ -102,6 +116,8 @@ static const char *check(struct tls_credentials *c)
     why = check_parsed(c, &chain, &key);
     if (!why)
         (void)mbedtls_sha256(chain.raw.p, chain.raw.len, c->sha256, 0);
+    if (!why)
+        c->not_after = seconds_of(&chain.valid_to);
     mbedtls_pk_free(&key);
     mbedtls_x509_crt_free(&chain);
     return why;

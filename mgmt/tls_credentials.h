@@ -8,6 +8,7 @@ struct tls_credentials {
     size_t certificate_len, key_len;
     uint8_t sha256[32]; /* of the first certificate's DER: its fingerprint */
     bool configured;    /* not made by us */
+    uint64_t not_after; /* then: the first certificate's end, seconds since 1970 */
 };
 
 /* The configured certificate and key; otherwise those kept when the management guest last ran;

@@ -419,6 +419,8 @@ struct abi_vmcs {
     uint64_t value[ABI_SNAPSHOT_FIELDS];
 };
 
+#define ABI_REGISTERS 15u
+
 /* Why a snapshot was taken. */
 enum abi_cause {
     ABI_CAUSE_NONE,   /* never taken */
@@ -447,7 +449,10 @@ struct abi_snapshot {
     uint32_t guest, vcpu; /* whose page this is */
     struct abi_vmcs vmcs;
     struct abi_exit exit; /* the last exit before it; tsc 0: none yet */
-    uint8_t pad[4096 - 48 - sizeof(struct abi_vmcs) - sizeof(struct abi_exit)];
+    /* What neither VMCS nor VMCB has: RAX, RCX, RDX, RBX, RBP, RSI, RDI, R8 to R15. */
+    uint64_t registers[ABI_REGISTERS];
+    uint64_t cr2; /* VMX: no VMCS field has it */
+    uint8_t pad[4096 - 56 - sizeof(struct abi_vmcs) - sizeof(struct abi_exit) - 8 * ABI_REGISTERS];
 };
 _Static_assert(sizeof(struct abi_snapshot) == 4096, "one page a snapshot");
 
@@ -538,6 +543,10 @@ enum abi_call {
     /* The guests of the configuration have been made: abi_host.configured says so from now on, in
      * the management guest's next lives too. */
     ABI_CALL_CONFIGURED,
+    /* RBX = guest, RCX = guest-physical address in it, RDX = address: ABI_MEMORY_BYTES of the
+     * memory of a guest that allows it (guest_config.memory_dump). -E_PERM: it does not; -E_STATE:
+     * it has neither ended nor is it paused; -E_RANGE: not all of that is its RAM. */
+    ABI_CALL_MEMORY,
     ABI_CALL_END
 };
 
@@ -575,6 +584,8 @@ enum abi_host_action {
     ABI_HOST_ACTION_END
 };
 #define ABI_HOST_ACTION_MS 1000u
+
+#define ABI_MEMORY_BYTES   512u
 
 #define ABI_HEARTBEAT_MS   2000u
 /* Legacy interrupt line of the management guest's PIC, edge: something in the shared pages changed.

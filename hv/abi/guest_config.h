@@ -106,7 +106,7 @@ struct guest_config {
     enum config_virtio virtio;             /* JSON: "modern" (default), "transitional" or "mmio" */
     enum config_paused_clock paused_clock; /* JSON: "stops" (default) or "runs" */
     uint16_t strict_memory; /* 1: an access where there is neither RAM nor a device ends it */
-    uint16_t pad;
+    uint16_t memory_dump;   /* 1: ABI_CALL_MEMORY may read its memory */
     uint32_t devices; /* DEV_*; default DEV_DEFAULT. JSON: list of "uart", "pic", "pit", "rtc",
                          "reset", "exit", "net", "acpi", "pci", "hpet", "apic", "rng", "console" */
     enum abi_exit_profile exit_profile; /* JSON: "least", "default" or "most" */

@@ -1,7 +1,7 @@
 # Completion of bhctl for bash: commands, options, names of guests and images.
 
 # fields of deploy: "make documents" writes them from hv/config_fields.def
-_bhctl_fields="--kind --cmdline --argv0 --memory --core --vcpus --cores --weight --slice --budget --period --guarantee --restart --restart-limit --watchdog --paused-clock --timer-ticks --exit-profile --strict-memory --devices --virtio --network --no-uplink --addresses --allow --broadcasts"
+_bhctl_fields="--kind --cmdline --argv0 --memory --core --vcpus --cores --weight --slice --budget --period --guarantee --restart --restart-limit --watchdog --paused-clock --timer-ticks --exit-profile --strict-memory --memory-dump --devices --virtio --network --no-uplink --addresses --allow --broadcasts"
 # end
 
 # bash also splits words at ":" and "=", as in --url=https://127.0.0.1:8443. Sets words (up to the cursor), cword, cur and prev of the caller.
@@ -117,13 +117,14 @@ _bhctl_argument() {
         use | remove) _bhctl_offer "$(_bhctl_names contexts)" ;;
         esac
         ;;
+    dump) [[ $prev == dump ]] && _bhctl_offer "$(_bhctl_names guests)" || _bhctl_files ;;
     status | delete | start | stop | pause | resume | reset | nmi | console | vmcs | vmcb) _bhctl_offer "$(_bhctl_names guests)" ;;
     esac
 }
 
 _bhctl() {
     local cur prev words cword command="" option="" i
-    local commands="guests status deploy run delete start stop pause resume reset nmi console images vmcs vmcb compare top events log config host reboot contexts hash-token"
+    local commands="guests status deploy run delete start stop pause resume reset nmi console images vmcs vmcb dump compare top events log config host reboot contexts hash-token"
     local global="--host --url --token --token-file --cacert --fingerprint --insecure --json --help --version"
 
     COMPREPLY=()

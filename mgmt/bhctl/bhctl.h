@@ -220,6 +220,7 @@ int command_log(struct api *a);
 int command_events(struct api *a);
 int command_vmcs(struct api *a); /* vmcb, too */
 int command_compare(struct api *a);
+int command_dump(struct api *a);
 int command_host(struct api *a);
 int command_reboot(struct api *a);
 int command_config(struct api *a);

@@ -151,6 +151,17 @@ static void say_network(const json_t *g)
     }
 }
 
+/* What to look at. */
+static void say_crash(const json_t *g, const struct machine *m)
+{
+    const char *name = text_of(g, "name");
+
+    say_field("to look at", "bhctl console %s; bhctl %s %s --exits; bhctl %s %s --snapshots", name,
+              m->state, name, m->state, name);
+    if (json_is_true(json_object_get(json_object_get(g, "configuration"), "memory_dump")))
+        say_field("", "bhctl dump %s FILE, and gdb KERNEL FILE", name);
+}
+
 static void say_guest(const json_t *g, const struct machine *m)
 {
     const json_t *c = json_object_get(g, "configuration"), *v;
@@ -163,8 +174,7 @@ static void say_guest(const json_t *g, const struct machine *m)
     say_field("state", "%s%s%s", text_of(g, "state"), *text_of(g, "why") ? ": " : "",
               text_of(g, "why"));
     if (strcmp(text_of(g, "state"), "crashed") == 0)
-        say_field("to look at", "bhctl console %s; bhctl %s %s --exits; bhctl %s %s --snapshots",
-                  text_of(g, "name"), m->state, text_of(g, "name"), m->state, text_of(g, "name"));
+        say_crash(g, m);
     if (*text_of(g, "stuck"))
         say_field("stuck", "%s", text_of(g, "stuck"));
     if (number_of(g, "exit_code"))

@@ -57,6 +57,12 @@ static const struct command_spec commands[] = {
      "Its present state, or with --snapshot a kept one. On AMD processors: vmcb."},
     {"vmcb", "NAME", 1, 1, OPTIONS_OF_STATE, "the same on AMD: the VMCB of a guest",
      "Its present state, or with --snapshot a kept one. On Intel processors: vmcs."},
+    {"dump", "NAME FILE", 2, 2, 0, "a guest's memory and registers, for gdb",
+     "Of a guest that has ended or is paused, and was made with --memory-dump. FILE is an ELF "
+     "core\n"
+     "file with a thread for each vCPU and the guest's virtual addresses, by the page tables of "
+     "the\n"
+     "first. Needs the role admin."},
     {"compare", "", 0, 0, B(FORMAT), "the VMCS beside the VMCB",
      "Which field of one holds what a field of the other holds, and how they differ. The same on\n"
      "every machine."},
@@ -86,11 +92,11 @@ static const struct command_spec commands[] = {
 };
 
 static int (*const run[ARRAY_LEN(commands)])(struct api *a) = {
-    command_guests,  command_status,  command_deploy,   command_run,        command_delete,
-    command_action,  command_action,  command_action,   command_action,     command_action,
-    command_action,  command_console, command_images,   command_vmcs,       command_vmcs,
-    command_compare, command_top,     command_events,   command_log,        command_config,
-    command_host,    command_reboot,  command_contexts, command_hash_token,
+    command_guests, command_status,  command_deploy, command_run,      command_delete,
+    command_action, command_action,  command_action, command_action,   command_action,
+    command_action, command_console, command_images, command_vmcs,     command_vmcs,
+    command_dump,   command_compare, command_top,    command_events,   command_log,
+    command_config, command_host,    command_reboot, command_contexts, command_hash_token,
 };
 
 #define HELP_INDENT  30

@@ -20,6 +20,7 @@ export const GUEST = [
     {name: "timer_ticks", kind: "choice", preset: "catch-up", words: ["catch-up", "merge"], help: "what becomes of timer ticks that come while it has no core or its interrupts are off"},
     {name: "exit_profile", kind: "choice", preset: "default", words: ["default", "least", "most"], help: "which VM exits it starts with"},
     {name: "strict_memory", kind: "switch", preset: false, help: "whether an access to an address without memory or device ends it"},
+    {name: "memory_dump", kind: "switch", preset: false, help: "whether an admin can read its memory when it has ended or is paused"},
     {name: "devices", kind: "flags", preset: ["uart", "pic", "pit", "rtc", "reset", "exit", "acpi", "pci", "hpet", "apic"], words: ["uart", "pic", "pit", "rtc", "reset", "exit", "net", "acpi", "pci", "hpet", "apic", "rng", "console"], help: "its devices; by default all but net, rng and console"},
     {name: "virtio", kind: "choice", preset: "modern", words: ["modern", "transitional", "mmio"], help: "how it finds its virtio devices"},
 ];

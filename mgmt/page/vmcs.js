@@ -86,7 +86,7 @@ export function mapView(guest, vcpu) {
     const panel = el("aside", {class: "inspector", "aria-live": "polite", "aria-label": "Field"},
                      el("p", null, "Point at a field, or go to it with the keyboard: what it holds and " +
                         "means is shown here. Enter keeps it."));
-    const sections = el("div", {class: "sections"});
+    const sections = el("div", {class: "sections"}), registers = el("p", {class: "registers"});
     let tiles = [], bitmaps = null, current = null, pinned = null;
 
     const shown = () => tiles.filter((t) => !t.node.hidden);
@@ -197,7 +197,7 @@ export function mapView(guest, vcpu) {
             el("p", {class: "legend"}, `Sections by what a field is; colour by what ${state.by}: `,
                GROUPS.map((g) => el("span", {class: `key ${g}`}, g)), el("span", {class: "key misfit"}, "misfit"),
                el("span", {class: "key changed"}, "changed since the last look")),
-            status, sections), panel),
+            status, el("details", null, el("summary", null, "Registers"), registers), sections), panel),
         async poll() {
             if (still.checked && tiles.length)
                 return;
@@ -205,6 +205,7 @@ export function mapView(guest, vcpu) {
             const changes = tiles.length ? update(dump) : (first(dump), 0);
             const misfits = tiles.filter((t) => t.f.group !== t.f.belongs_to).length;
 
+            setText(registers, Object.entries(dump.registers ?? {}).map(([name, value]) => `${name} ${value}`).join("  "));
             setText(status, `${tiles.length} fields, ${misfits} misfits; ${changes} changed since the last ` +
                             `look. Last exit: ${dump.exit?.reason ?? "none"}. Cost of looking: ` +
                             `${duration(dump.snapshot_ticks)}.`);

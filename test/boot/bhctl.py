@@ -14,7 +14,7 @@ BUILD = os.environ.get("BULKHEAD_BUILD", "build")
 BHCTL = os.path.abspath(f"{BUILD}/bhctl")
 ECHO = f"{BUILD}/guests/echo.elf"
 LIMIT = 180  # seconds of real time after which something counts as hung
-COMMANDS = ("guests", "status", "deploy", "run", "delete", "start", "stop", "pause", "resume", "reset", "nmi", "console", "images", "vmcs", "vmcb", "compare", "top", "events", "log", "config", "host", "reboot",
+COMMANDS = ("guests", "status", "deploy", "run", "delete", "start", "stop", "pause", "resume", "reset", "nmi", "console", "images", "vmcs", "vmcb", "dump", "compare", "top", "events", "log", "config", "host", "reboot",
             "contexts", "hash-token")
 
 

@@ -1,11 +1,16 @@
 """Every way to die ends one guest and no other."""
 import re
+import shutil
+import struct
+import subprocess
 
 import pytest
 
+from bhctl import ECHO, refused, says
+
 CONFIG = {"guests": [
     {"name": "hog", "image": "guests/hog.elf", "memory": "2M", "core": 0},
-    {"name": "echo", "image": "guests/echo.elf", "memory": "4M", "core": 0, "strict_memory": True},
+    {"name": "echo", "image": "guests/echo.elf", "memory": "4M", "core": 0, "strict_memory": True, "memory_dump": True},
 ]}
 
 DEATHS = [
@@ -40,6 +45,48 @@ def test_ends(m, command, state, why):
     assert why in guest["why"]
     assert m.get("/v1/guests/echo/vcpus/0/vmcs")["sequence"] >= 1  # its last state stays readable
     hog_advances(m)
+
+
+def segments(core):
+    """(type, offset, address, size) of an ELF64's segments."""
+    at, count = struct.unpack_from("<Q", core, 32)[0], struct.unpack_from("<H", core, 56)[0]
+    for i in range(count):
+        kind, _, offset, address, _, size = struct.unpack_from("<IIQQQQ", core, at + 56 * i)
+        yield kind, offset, address, size
+
+
+def test_dump(m, tmp_path):
+    """The memory of a guest that has ended, if it allows that, as gdb opens it."""
+    core = tmp_path / "core"
+    if m.guest("echo")["state"] == "running":
+        assert "pause or stop it" in refused(m, 1, "dump", "echo", core)
+    else:
+        m.request("POST", "/v1/guests/echo/actions", '{"action": "start"}')
+        m.wait_state("echo", "running")
+    assert "memory_dump" in refused(m, 1, "dump", "hog", core) and not core.exists()
+    m.wait_for("/v1/guests/echo/console?format=json", lambda c: "> " in c["text"][-10:], "no prompt")
+    m.type("echo", "triple\r")
+    m.wait_state("echo", "crashed")
+    registers = m.get("/v1/guests/echo/vcpus/0/vmcs")["registers"]
+    assert "4 MiB of memory, registers of 1 vCPU;" in says(m, "dump", "echo", core)
+    data = core.read_bytes()
+    assert data[:7] == b"\x7fELF\x02\x01\x01" and core.stat().st_mode & 0o777 == 0o600
+    rip = int(registers["RIP"], 16)
+    assert [data[offset + rip - address:][:2] for kind, offset, address, size in segments(data) if kind == 1 and address <= rip < address + size] == [b"\x0f\x0b"]  # UD2
+    note = next(offset for kind, offset, _, _ in segments(data) if kind == 4)
+    names = ("R15", "R14", "R13", "R12", "RBP", "RBX", "R11", "R10", "R9", "R8", "RAX", "RCX", "RDX", "RSI", "RDI", "", "RIP", "", "RFLAGS", "RSP")
+    for name, value in zip(names, struct.unpack_from("<20Q", data, note + 20 + 112)):
+        assert name == "" or value == int(registers[name], 16), name
+    # The image's own bytes are there too.
+    with open(ECHO, "rb") as f:
+        image = f.read()
+    _, offset, address, _ = next(s for s in segments(image) if s[0] == 1)
+    assert data[(1 << 20) + address:][:256] == image[offset:][:256]
+    log = m.request("GET", "/v1/log")[2]
+    assert len(re.findall(r"from 10\.0\.2\.\d+: GET /v1/guests/echo/memory: 200", log)) == 1, log  # for 32 requests
+    if shutil.which("gdb"):
+        out = subprocess.run(["gdb", "-nx", "-batch", "-ex", "x/i $pc", "-ex", "info threads", ECHO, core], capture_output=True, text=True, check=True).stdout
+        assert re.search(rf"=> {rip:#x}:\s+ud2", out) and "LWP 1" in out, out
 
 
 @pytest.mark.parametrize("command", ["ud", "spin"])

@@ -25,7 +25,7 @@ SEED = int(os.environ.get("FUZZ_SEED", "1"))
 VMCS = "/v1/guests/{guest}/vcpus/{vcpu}/vmcs"
 SHARES = {("/healthz", "GET"): 600, ("/v1/whoami", "GET"): 600, ("/", "GET"): 200, ("/page/{file}", "GET"): 100, ("/v1/images/{name}", "GET"): 400, ("/v1/images/{name}", "DELETE"): 100,
           ("/openapi.json", "GET"): 1, ("/v1/vmx/capabilities", "GET"): 1, ("/v1/vmx/layout", "GET"): 1, ("/v1/compare", "GET"): 1, ("/metrics", "GET"): 1, ("/v1/log", "GET"): 2,
-          ("/v1/events", "GET"): 2, ("/v1/host", "GET"): 6, ("/v1/config", "GET"): 3, ("/v1/guests", "GET"): 10, ("/v1/guests/{guest}", "GET"): 10, ("/v1/guests/{guest}/console", "GET"): 3,
+          ("/v1/events", "GET"): 2, ("/v1/host", "GET"): 6, ("/v1/config", "GET"): 3, ("/v1/guests", "GET"): 10, ("/v1/guests/{guest}", "GET"): 10, ("/v1/guests/{guest}/console", "GET"): 3, ("/v1/guests/{guest}/memory", "GET"): 10,
           ("/v1/guests/{guest}/vcpus/{vcpu}/exits", "GET"): 1, (VMCS, "GET"): 2, (VMCS + "/diff", "GET"): 2, (VMCS + "/check", "GET"): 2, (VMCS + "/snapshots/{sequence}", "GET"): 1,
           (VMCS + "/snapshots", "GET"): 10, (VMCS + "/snapshots", "POST"): 10, ("/v1/vmx/decode", "POST"): 2, ("/v1/images/{name}", "PUT"): 3, ("/v1/guests", "POST"): 12,
           ("/v1/guests/{guest}", "DELETE"): 12}

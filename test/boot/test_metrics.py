@@ -70,6 +70,51 @@ def test_same_as_the_api(m):
     assert sum(after[("bulkhead_guest_network_frames_total", f'{{guest="mgmt",what="{what}"}}')] for what in ("received", "sent")) > 10
 
 
+# For each alert: series that make it fire, and others that must not, by promtool's notation; the labels of the one that fires.
+INSTANCE = 'instance="a",job="bulkhead"'
+ALERTS = {
+    "BulkheadUnreachable": ({f"up{{{INSTANCE}}}": "1 0x20", 'up{instance="b",job="other"}': "0x20"}, {"instance": "a", "job": "bulkhead"}),
+    "BulkheadRebooted": ({f"bulkhead_uptime_seconds{{{INSTANCE}}}": "900+60x10 30+60x3", 'bulkhead_uptime_seconds{instance="b"}': "0+60x20"}, {"instance": "a", "job": "bulkhead"}),
+    "BulkheadManagementRestarted": ({'bulkhead_guest_restarts_total{guest="mgmt",instance="a"}': "0x10 1x4", 'bulkhead_guest_restarts_total{guest="mgmt",instance="b"}': "3x20"},
+                                    {"guest": "mgmt", "instance": "a"}),
+    "BulkheadGuestEnded": ({'bulkhead_guest_state{guest="g",state="crashed"}': "0x5 1x9", 'bulkhead_guest_state{guest="h",state="crashed"}': "0x20", 'bulkhead_guest_state{guest="i",state="stopped"}': "1x20"},
+                           {"guest": "g", "state": "crashed"}),
+    "BulkheadGuestRestarts": ({'bulkhead_guest_restarts_total{guest="g"}': "0+1x14", 'bulkhead_guest_restarts_total{guest="h"}': "0x10 1x4"}, {"guest": "g"}),
+    "BulkheadGuestStuck": ({'bulkhead_guest_stuck{guest="g"}': "0x5 1x9", 'bulkhead_guest_stuck{guest="h"}': "0x20"}, {"guest": "g"}),
+    "BulkheadGuestStarved": ({'bulkhead_vcpu_seconds_total{guest="g",vcpu="0",mode="wait"}': "0+40x20", 'bulkhead_vcpu_seconds_total{guest="g",vcpu="0",mode="run"}': "0+50x20",
+                              'bulkhead_vcpu_seconds_total{guest="h",vcpu="0",mode="wait"}': "0+10x20"}, {"guest": "g", "vcpu": "0", "mode": "wait"}),
+    "BulkheadTimersLate": ({f'bulkhead_vcpu_timer_wake_lateness_seconds_bucket{{guest="{g}",instance="a",le="{le}"}}': f"0+{n}x20" for g, le, n in (
+        ("g", 0.0008, 900), ("g", 0.1, 1000), ("g", "+Inf", 1000), ("h", 0.0008, 1000), ("h", 0.1, 1000), ("h", "+Inf", 1000))}, {"guest": "g", "instance": "a"}),
+    "BulkheadMemoryShort": ({f'bulkhead_memory_bytes{{instance="{i}",owner="{owner}"}}': f"{n}x20" for i, owner, n in (("a", "free", 4), ("a", "guests", 96), ("b", "free", 50), ("b", "guests", 50))},
+                            {"instance": "a"}),
+    "BulkheadLinkDown": ({'bulkhead_nic_link_up{card="0000:00:02.0"}': "1x5 0x9", 'bulkhead_nic_link_up{card="0000:00:03.0"}': "1x20"}, {"card": "0000:00:02.0"}),
+    "BulkheadWrongTokens": ({'bulkhead_http_requests_total{code="401",instance="a"}': "0+2x20", 'bulkhead_http_requests_total{code="429",instance="a"}': "0+2x20",
+                             'bulkhead_http_requests_total{code="401",instance="b"}': "0+1x20", 'bulkhead_http_requests_total{code="200",instance="b"}': "0+90x20"}, {"instance": "a"}),
+    "BulkheadCertificateEnds": ({'bulkhead_tls_certificate_not_after_timestamp_seconds{instance="a"}': "864000x20", 'bulkhead_tls_certificate_not_after_timestamp_seconds{instance="b"}': "8640000x20"},
+                                {"instance": "a"}),
+}
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_alerts(alert, tmp_path):
+    """promtool evaluates the rules: each fires for what it is about, and for nothing else."""
+    with open("mgmt/alerts.yml", encoding="utf-8") as f:
+        rules = f.read()
+    with open("mgmt/api_metrics.c", encoding="utf-8") as f:
+        source = f.read()
+    assert set(re.findall(r"alert: (\w+)", rules)) == set(ALERTS)
+    for name in re.findall(r"\bbulkhead_(\w+?)(?:_bucket)?[\[{ ]", re.sub(r"annotations:.*", "", rules)):
+        assert f'"{name}"' in source, name
+    series, labels = ALERTS[alert]
+    test = {"rule_files": [os.path.abspath("mgmt/alerts.yml")], "evaluation_interval": "1m",
+            "tests": [{"interval": "1m", "input_series": [{"series": s, "values": v} for s, v in series.items()],
+                       "promql_expr_test": [{"expr": f'ALERTS{{alertname="{alert}",alertstate="firing"}}', "eval_time": "14m", "exp_samples": [
+                           {"labels": f'ALERTS{{alertname="{alert}",alertstate="firing",' + ",".join(f'{k}="{v}"' for k, v in labels.items()) + "}", "value": 1}]}]}]}
+    (tmp_path / "test.yml").write_text(json.dumps(test))
+    r = subprocess.run(["promtool", "test", "rules", tmp_path / "test.yml"], capture_output=True, text=True, check=False)
+    assert r.returncode == 0, r.stdout + r.stderr
+
+
 class Prometheus:
     """A real one, with a configuration of ours."""
 
@@ -102,6 +147,19 @@ class Prometheus:
                 return result
             assert self.process.poll() is None and time.monotonic() < end, (text, result, self.log.read_text()[-2000:])
             time.sleep(0.2)
+
+
+def test_counters_do_not_go_back(m):
+    """A guest that starts again goes on counting: only one that is deleted and made again begins at 0."""
+    def counters():
+        return {k: v for k, v in metrics(m)[1].items() if k[0].endswith(("_total", "_count", "_sum", "_bucket")) and 'guest="net"' in k[1]}
+
+    m.wait_for("/v1/guests/net", lambda g: g["state"] == "running" and g["vcpus"][0]["entries"] > 100, "it does not run")
+    before, started = counters(), m.guest("net")["started_tsc"]
+    assert m.request("POST", "/v1/guests/net/actions", '{"action": "reset"}')[0] == 202
+    m.wait_for("/v1/guests/net", lambda g: g["state"] == "running" and g["started_tsc"] > started, "it does not start again")
+    after = counters()
+    assert len(before) > 20 and not [(k, v, after.get(k)) for k, v in before.items() if not after.get(k, -1) >= v]
 
 
 def test_scraped_as_in_the_manual(start, tmp_path):

@@ -238,6 +238,13 @@ def test_map(page, m):
         page.wait(lambda: f["oddity"] in page.text(".inspector .misfit-reason"), f"why {name} does not fit")
 
 
+def test_registers(page, m):
+    page.open("guest/hog/vmcs")
+    page.wait(lambda: len(re.findall(r"\b(?:R\w\w?|RFLAGS|CR2) 0x[0-9a-f]{16}", page.js("document.querySelector('.registers').textContent"))) == 19, "all registers")
+    page.js("document.querySelector('.map summary').click()")
+    assert "RIP 0x" in page.text(".registers")
+
+
 def test_changes_are_highlighted(page):
     page.open("guest/hog/vmcs")
     page.one(".tile.changed[data-name=GUEST_RIP]")

@@ -696,6 +696,8 @@ def test_configured(start, tmp_path, kind):
             assert r.status == 200 and r.headers["Strict-Transport-Security"] == "max-age=15768000"
             r.read()
     assert "Strict-Transport-Security" not in m.request("GET", "/healthz")[1]  # by HTTP
+    end = subprocess.run(["openssl", "x509", "-noout", "-enddate"], input=cert, capture_output=True, check=True).stdout.decode().strip().split("=")[1]
+    assert f"\nbulkhead_tls_certificate_not_after_timestamp_seconds {ssl.cert_time_to_seconds(end)}\n" in m.request("GET", "/metrics")[2]
     # No guest can be made from them.
     assert not {i["name"] for i in m.get("/v1/images")["images"]} & {"tls/cert", "tls/key"}
     for name in ("tls/cert", "tls/key"):

@@ -80,6 +80,13 @@ static int64_t type(unsigned n, const uint8_t *bytes, size_t len)
     (void)n;
     return memchr(bytes, 0, len) ? -E_STATE : (int64_t)len;
 }
+static int64_t memory(unsigned n, uint64_t address, uint8_t *bytes)
+{
+    (void)n;
+    memset(bytes, 0xee, ABI_MEMORY_BYTES);
+    return address < 8u << 20 ? 0 : -E_RANGE;
+}
+
 static int64_t host_act(unsigned action)
 {
     if (action != ABI_HOST_REBOOT)
@@ -158,6 +165,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                .type = type,
                                .act = act,
                                .host_act = host_act,
+                               .memory = memory,
                                .images = &images,
                                .image_bytes = image_bytes,
                                .image_drop = image_drop,

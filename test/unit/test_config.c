@@ -546,6 +546,7 @@ static void foreign_guest(void **state)
     REFUSED("timer_ticks", memset(&g.timer_ticks, 0x7f, sizeof(g.timer_ticks)));
     REFUSED("paused_clock", memset(&g.paused_clock, 0x7f, sizeof(g.paused_clock)));
     REFUSED("strict_memory", g.strict_memory = 2);
+    REFUSED("memory_dump", g.memory_dump = 2);
     REFUSED("kind", memset(&g.kind, 1, sizeof(g.kind)));
     REFUSED("image", strcpy(g.image, "bulkhead:configuration"));
     REFUSED("image", strcpy(g.image, "a\nb"));

@@ -428,6 +428,41 @@ static void deletion(void **state)
     assert_int_equal(wanted, GUEST_REQ_DELETE);
 }
 
+/* Only of a guest that allows it, while nothing runs there. */
+static void memory(void **state)
+{
+    static uint8_t its[4 * ABI_MEMORY_BYTES];
+    static const uint32_t still[] = {ABI_GUEST_STOPPED, ABI_GUEST_CRASHED, ABI_GUEST_PAUSED};
+    const uint8_t *mine = self->mem.base;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(its); i++)
+        its[i] = (uint8_t)(i * 7 + i / 256);
+    other->mem = (struct gmem){.base = its, .size = sizeof(its)};
+    other->status->state = ABI_GUEST_CRASHED;
+    assert_int_equal(call(ABI_CALL_MEMORY, OTHER, 0, 0), -E_PERM);
+    other->config.memory_dump = 1;
+    for (uint32_t s = ABI_GUEST_EMPTY + 1; s < ABI_GUEST_STATES; s++) {
+        bool may = s == still[0] || s == still[1] || s == still[2];
+
+        other->status->state = s;
+        memset(self->mem.base, 0, ABI_MEMORY_BYTES);
+        assert_int_equal(call(ABI_CALL_MEMORY, OTHER, 3, 0), may ? 0 : -E_STATE);
+        assert_int_equal(memcmp(mine, its + 3, ABI_MEMORY_BYTES) == 0, may);
+    }
+    other->status->state = ABI_GUEST_STOPPED;
+    assert_int_equal(call(ABI_CALL_MEMORY, OTHER, sizeof(its) - ABI_MEMORY_BYTES, 0), 0);
+    assert_int_equal(call(ABI_CALL_MEMORY, OTHER, sizeof(its) - ABI_MEMORY_BYTES + 1, 0), -E_RANGE);
+    assert_int_equal(call(ABI_CALL_MEMORY, OTHER, UINT64_MAX, 0), -E_RANGE);
+    assert_int_equal(call(ABI_CALL_MEMORY, OTHER, 0, self->mem.size - ABI_MEMORY_BYTES + 1),
+                     -E_RANGE);
+    assert_int_equal(call(ABI_CALL_MEMORY, OTHER, 0, UINT64_MAX), -E_RANGE);
+    other->complete = false; /* it is being scrubbed */
+    assert_int_equal(call(ABI_CALL_MEMORY, OTHER, 0, 0), -E_STATE);
+    for (size_t i = 0; i < ARRAY_LEN(no_guests); i++)
+        assert_int_equal(call(ABI_CALL_MEMORY, no_guests[i], 0, 0), -E_NOENT);
+}
+
 /* Once, whatever calls follow; a second later, so that the answer is sent first. */
 static void host_actions(void **state)
 {
@@ -470,6 +505,7 @@ int main(void)
         TEST(creation),
         TEST(no_time),
         TEST(deletion),
+        TEST(memory),
         TEST(host_actions),
     };
 

@@ -96,6 +96,16 @@ static int64_t host_act(unsigned action)
     return 0;
 }
 
+static int64_t memory_result;
+static int64_t memory(unsigned n, uint64_t address, uint8_t *bytes)
+{
+    assert_int_equal(n, 1);
+    assert_int_equal(address % ABI_MEMORY_BYTES, 0);
+    for (unsigned i = 0; i < ABI_MEMORY_BYTES; i++)
+        bytes[i] = (uint8_t)((address + i) * 5 + (address + i) / 256);
+    return memory_result;
+}
+
 static int64_t act(unsigned n, unsigned action)
 {
     return n == 0 && action == ABI_ACTION_STOP ? -E_PERM : 0;
@@ -127,6 +137,7 @@ static struct api_view view = {
     .type = type,
     .act = act,
     .host_act = host_act,
+    .memory = memory,
     .tsc = tsc,
     .answered = answered,
     .auth = &auth,
@@ -901,6 +912,57 @@ static void patched(void **state)
     memset(caps, 0, sizeof(caps));
 }
 
+/* Whole or not at all; the log says once who reads. */
+static void memory_of_a_guest(void **state)
+{
+    static const char *const wrong[] = {"from=x",
+                                        "from=0x",
+                                        "from=-1",
+                                        "length=0",
+                                        "length=",
+                                        "length=131073",
+                                        "from=0xg",
+                                        "from=1x",
+                                        "from=0x10000000000000000",
+                                        "from=18446744073709551615"};
+    char text[128];
+
+    (void)state;
+    memory_result = 0;
+    memset(&audit, 0, sizeof(audit));
+    guests[1].state = ABI_GUEST_CRASHED;
+    noted[0] = 0;
+    assert_int_equal(GET("/v1/guests/hog/memory?from=0x1ff&length=1026"), 200);
+    assert_string_equal(response.type, "application/octet-stream");
+    assert_int_equal(response.body.len, 1026);
+    for (unsigned i = 0; i < 1026; i++)
+        assert_int_equal((uint8_t)body[i], (uint8_t)((0x1ff + i) * 5 + (0x1ff + i) / 256));
+    assert_string_equal(noted, "(anybody) from 10.0.2.2: GET /v1/guests/hog/memory: 200");
+    noted[0] = 0;
+    assert_int_equal(GET("/v1/guests/hog/memory"), 200);
+    assert_int_equal(response.body.len, 131072);
+    assert_string_equal(noted, "");
+    guests[1].stopped_tsc++; /* another life */
+    assert_int_equal(GET("/v1/guests/hog/memory?from=4096&length=1"), 200);
+    assert_int_equal(response.body.len, 1);
+    assert_non_null(strstr(noted, "/memory: 200"));
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        (void)snprintf(text, sizeof(text),
+                       "GET /v1/guests/hog/memory?%s HTTP/1.1\r\nHost: x\r\n\r\n", wrong[i]);
+        assert_int_equal(get(text), 400);
+    }
+    memory_result = -E_RANGE;
+    assert_int_equal(GET("/v1/guests/hog/memory?from=0x4000"), 400);
+    assert_non_null(strstr(body, "the guest has no memory at 0x4000"));
+    memory_result = -E_PERM;
+    assert_int_equal(GET("/v1/guests/hog/memory"), 409);
+    assert_non_null(strstr(body, "memory_dump"));
+    memory_result = -E_STATE;
+    guests[1].state = ABI_GUEST_RUNNING;
+    assert_int_equal(GET("/v1/guests/hog/memory"), 409);
+    assert_non_null(strstr(body, "the guest is running; pause or stop it"));
+}
+
 static void happen(const char *name, uint32_t state, const char *why)
 {
     uint64_t n = ++events.newest;
@@ -1281,6 +1343,7 @@ int main(void)
         TEST(whose_host),
         TEST(log_with_times),
         TEST(patched),
+        TEST(memory_of_a_guest),
         TEST(long_accept),
         TEST(percent_encoding),
         TEST(unknown_parameters),

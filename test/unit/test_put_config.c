@@ -68,7 +68,7 @@ static void write_again(void)
     "\"restart_limit\": 6, \"watchdog_ms\": 107, \"timer_ticks\": \"merge\", \"virtio\": "         \
     "\"mmio\", \"paused_clock\": "                                                                 \
     "\"runs\","                                                                                    \
-    "\"strict_memory\": true,"                                                                     \
+    "\"strict_memory\": true, \"memory_dump\": true,"                                              \
     "\"exit_profile\": \"most\", \"devices\": [\"uart\", \"rtc\"], \"net\": {\"network\": \"n\","  \
     "\"uplink\": false, \"addresses\": [\"10.0.2.20\", \"fd00::20\"], \"allow\": [\"vlan-tags\","  \
     "\"any-address\"], \"broadcasts_per_second\": 8}, \"disks\": [{\"file\": \"d\", "              \

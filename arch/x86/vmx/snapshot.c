@@ -1,4 +1,5 @@
 /* Reads every VMCS field that this CPU has. */
+#include "arch/x86/cpu/regs.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/arch.h"
@@ -84,5 +85,6 @@ void vmx_read_state(struct vcpu *v, struct abi_snapshot *s)
     vmx_load(v->backend);
     s->kind = ABI_STATE_VMX;
     s->count = VMCS_ROWS;
+    s->cr2 = read_cr2(); /* loaded: the guest's */
     vmx_read_fields(&s->vmcs);
 }
