@@ -5,6 +5,7 @@
 #include "arch/x86/cpu/leaks.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
+#include "arch/x86/guest/loaded_state.h"
 #include "arch/x86/guest/segment.h"
 #include "arch/x86/guest/vcpu.h"
 #include "arch/x86/svm/svm.h"
@@ -159,19 +160,6 @@ static inline void vcpu_set_cr2(struct vcpu *v, uint64_t value)
     write_cr2(value);
 }
 
-/* The root does not use these registers: they hold the guest's values while it is loaded here. */
-static inline void vcpu_set_xcr0(struct vcpu *v, uint64_t value)
-{
-    (void)v;
-    write_xcr0(value);
-}
-
-static inline uint64_t vcpu_get_tsc_aux(const struct vcpu *v)
-{
-    (void)v;
-    return rdmsr(MSR_IA32_TSC_AUX);
-}
-
 static inline uint64_t vcpu_owned_cr4(const struct vcpu *v)
 {
     (void)v;
@@ -290,11 +278,6 @@ static inline uint64_t vcpu_get_tsc_offset(const struct vcpu *v)
     return svm_control(v)->tsc_offset;
 }
 
-static inline uint64_t vcpu_get_tsc(const struct vcpu *v)
-{
-    return arch_tsc() + vcpu_get_tsc_offset(v);
-}
-
 static inline void vcpu_set_tsc(struct vcpu *v, uint64_t value)
 {
     svm_control(v)->tsc_offset = value - arch_tsc();
@@ -303,12 +286,6 @@ static inline void vcpu_set_tsc(struct vcpu *v, uint64_t value)
 static inline void vcpu_flush_tlb(struct vcpu *v)
 {
     svm_flush(v->backend);
-}
-
-static inline bool vcpu_random(const struct vcpu *v, bool seed, uint64_t *value)
-{
-    (void)v;
-    return seed ? cpu_rdseed(value) : cpu_rdrand(value);
 }
 
 static inline bool vcpu_in_shadow(const struct vcpu *v)
@@ -356,12 +333,6 @@ static inline bool vcpu_exit_port(const struct vcpu *v, uint16_t *port, unsigned
     *port = (uint16_t)(q >> IOIO_PORT_SHIFT);
     *size = (unsigned)(q >> IOIO_SIZE_SHIFT & IOIO_SIZE_MASK);
     return v->exit->reason == SVM_EXIT_IOIO;
-}
-
-/* enter.asm tests these bits of RFLAGS; the fixed one is always set. */
-static inline void vcpu_watch_ends(struct vcpu *v, bool all)
-{
-    v->end_flags = (uint32_t)(RFLAGS_TF | RFLAGS_RF | (all ? RFLAGS_FIXED : 0));
 }
 
 static inline bool vcpu_injects(const struct vcpu *v)

@@ -145,34 +145,26 @@ static bool audit_split(const struct guest *g, gpa_t gpa)
     return ept_split_is_good(&b->ept, gpa);
 }
 
-/* The guest keeps its pages from one start to the next. One per call; false: no memory. */
-static bool take_page(struct guest *g, void **page)
-{
-    *page = guest_alloc_page(g);
-    return *page;
-}
-
-/* 0, -E_AGAIN (more steps), or -E_NOMEM. */
+/* The guest keeps its pages from one start to the next. One per call. 0, -E_AGAIN (more steps), or
+ * -E_NOMEM. */
 static int make_backend(struct vcpu *v)
 {
     struct vmx_vcpu *x = v->backend;
-    void *area;
 
     if (!x) {
-        if (!take_page(v->guest, &v->backend))
+        v->backend = x = guest_alloc_page(v->guest);
+        if (!x)
             return -E_NOMEM;
-        x = v->backend;
         x->vcpu = v;
         return -E_AGAIN;
     }
-    if (!x->vmcs)
-        return take_page(v->guest, &x->vmcs) ? -E_AGAIN : -E_NOMEM;
-    if (!x->lazy.x86.area) {
-        if (!take_page(v->guest, &area))
-            return -E_NOMEM;
-        x->lazy.x86.area = area;
+    if (!x->vmcs) {
+        x->vmcs = guest_alloc_page(v->guest);
+        return x->vmcs ? -E_AGAIN : -E_NOMEM;
     }
-    return 0;
+    if (!x->lazy.x86.area)
+        x->lazy.x86.area = guest_alloc_page(v->guest);
+    return x->lazy.x86.area ? 0 : -E_NOMEM;
 }
 
 static void reset_backend(struct vmx_vcpu *x)

@@ -4,6 +4,7 @@
 #include "arch/x86/cpu/leaks.h"
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
+#include "arch/x86/guest/loaded_state.h"
 #include "arch/x86/guest/vcpu.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "arch/x86/vmx/vmcs.h"
@@ -85,13 +86,6 @@ static inline void vcpu_set_cr2(struct vcpu *v, uint64_t value)
 {
     (void)v;
     write_cr2(value);
-}
-
-/* The root does not use these registers: they hold the guest's values while it is loaded here. */
-static inline void vcpu_set_xcr0(struct vcpu *v, uint64_t value)
-{
-    (void)v;
-    write_xcr0(value);
 }
 
 static inline void vcpu_show_cr0(struct vcpu *v, uint64_t value)
@@ -225,32 +219,15 @@ static inline uint64_t vcpu_get_tsc_offset(const struct vcpu *v)
     return x->cpu1 & CPU1_USE_TSC_OFFSETTING ? vmread(VMCS_TSC_OFFSET) : 0;
 }
 
-static inline uint64_t vcpu_get_tsc(const struct vcpu *v)
-{
-    return arch_tsc() + vcpu_get_tsc_offset(v);
-}
-
 static inline void vcpu_set_tsc(struct vcpu *v, uint64_t value)
 {
     (void)v;
     vmwrite(VMCS_TSC_OFFSET, value - arch_tsc());
 }
 
-static inline uint64_t vcpu_get_tsc_aux(const struct vcpu *v)
-{
-    (void)v;
-    return rdmsr(MSR_IA32_TSC_AUX); /* the guest's: lazily switched */
-}
-
 static inline void vcpu_flush_tlb(struct vcpu *v)
 {
     vmx_flush_tlb(v->backend);
-}
-
-static inline bool vcpu_random(const struct vcpu *v, bool seed, uint64_t *value)
-{
-    (void)v;
-    return seed ? cpu_rdseed(value) : cpu_rdrand(value);
 }
 
 static inline bool vcpu_in_shadow(const struct vcpu *v)
@@ -308,12 +285,6 @@ static inline bool vcpu_exit_port(const struct vcpu *v, uint16_t *port, unsigned
     *port = (uint16_t)(q >> IO_PORT_SHIFT);
     *size = (unsigned)(q & IO_SIZE_MASK) + 1;
     return v->exit->reason == VMX_EXIT_IO_INSTRUCTION;
-}
-
-/* enter.asm tests these bits of RFLAGS; the fixed one is always set. */
-static inline void vcpu_watch_ends(struct vcpu *v, bool all)
-{
-    v->end_flags = (uint32_t)(RFLAGS_TF | RFLAGS_RF | (all ? RFLAGS_FIXED : 0));
 }
 
 static inline bool vcpu_injects(const struct vcpu *v)
