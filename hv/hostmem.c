@@ -17,16 +17,9 @@ void hostmem_init(struct mem_map *m)
 
 void *hostmem_alloc(uint64_t size, uint64_t align, enum mem_owner_kind kind, unsigned guest)
 {
-    hpa_t a;
-    int rc;
+    void *p = hostmem_alloc_in(size, align, 0, BELOW_4G, kind, guest);
 
-    size = align_up(size, PAGE_SIZE);
-    spin_lock(&lock);
-    rc = mem_alloc(map, size, align, BELOW_4G, kind, guest, &a);
-    if (rc == -E_NOMEM)
-        rc = mem_alloc(map, size, align, NEVER, kind, guest, &a);
-    spin_unlock(&lock);
-    return rc ? NULL : arch_ptr(a);
+    return p ? p : hostmem_alloc_in(size, align, 0, NEVER, kind, guest);
 }
 
 void *hostmem_alloc_in(uint64_t size, uint64_t align, uint64_t from, uint64_t limit,
