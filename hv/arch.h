@@ -43,15 +43,7 @@ static inline uint64_t arch_tsc(void)
 uint64_t arch_tsc_hz(void);
 
 /* Where that figure comes from: each source's own value. */
-#define ARCH_TSC_SOURCES_MAX 12
-struct arch_tsc_source {
-    const char *name;
-    uint64_t hz; /* 0: it says nothing */
-    bool measured, taken, agrees;
-};
-
-/* False: there are no more. */
-bool arch_tsc_source(unsigned i, struct arch_tsc_source *out);
+void arch_tsc_sources(struct abi_tsc_source out[ABI_TSC_SOURCES_MAX]);
 /* "agreed", "alone", "outvoted" or "disputed". */
 const char *arch_tsc_verdict(void);
 

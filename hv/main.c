@@ -137,22 +137,6 @@ static struct guest *create_management(const struct boot_options *o)
     return m;
 }
 
-static void describe_clock(struct abi_host *h)
-{
-    struct arch_tsc_source s;
-
-    h->tsc_hz = arch_tsc_hz();
-    (void)str_copy(h->tsc_verdict, sizeof(h->tsc_verdict), arch_tsc_verdict());
-    for (unsigned i = 0; i < ABI_TSC_SOURCES_MAX && arch_tsc_source(i, &s); i++) {
-        struct abi_tsc_source *to = &h->tsc_sources[i];
-
-        (void)str_copy(to->name, sizeof(to->name), s.name);
-        to->hz = s.hz;
-        to->flags = (s.measured ? ABI_TSC_MEASURED : 0) | (s.taken ? ABI_TSC_TAKEN : 0) |
-                    (s.agrees ? ABI_TSC_AGREES : 0);
-    }
-}
-
 static void describe_host(const struct boot_info *b, const struct boot_options *o)
 {
     struct abi_host *h = guest_host_page();
@@ -160,7 +144,9 @@ static void describe_host(const struct boot_info *b, const struct boot_options *
     h->magic = ABI_MAGIC;
     h->abi_version = ABI_VERSION;
     h->core_count = arch_core_count();
-    describe_clock(h);
+    h->tsc_hz = arch_tsc_hz();
+    (void)str_copy(h->tsc_verdict, sizeof(h->tsc_verdict), arch_tsc_verdict());
+    arch_tsc_sources(h->tsc_sources);
     list_threads();
     h->boot_tsc = b->entry_tsc;
     h->boot_epoch = arch_boot_epoch();

@@ -152,19 +152,6 @@ struct abi_caps {
 };
 _Static_assert(sizeof(struct abi_caps) * ABI_CORES_MAX <= ABI_CAPS_SIZE, "abi_caps must fit");
 
-/* What one source says about the TSC's frequency. */
-enum abi_tsc_flags {
-    ABI_TSC_MEASURED = 1u << 0, /* against a clock; otherwise told by the CPU */
-    ABI_TSC_TAKEN = 1u << 1,
-    ABI_TSC_AGREES = 1u << 2, /* with the one taken */
-};
-#define ABI_TSC_SOURCES_MAX 12
-struct abi_tsc_source {
-    char name[24]; /* "PIT", "CPUID 0x15"; empty: no more */
-    uint64_t hz;   /* 0: it says nothing */
-    uint32_t flags, pad;
-};
-
 struct abi_host {
     uint64_t magic;
     uint32_t abi_version;

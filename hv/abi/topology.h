@@ -1,4 +1,5 @@
-/* The machine's hardware threads and the memory near them, as the root and management see them. */
+/* The machine's hardware threads, the memory near them and its clock, as the root and management
+ * see them. */
 #pragma once
 
 #include "hv/types.h"
@@ -36,4 +37,17 @@ struct abi_near {
 /* How many the machine has; `running` of its threads run guests. */
 struct abi_topology {
     uint32_t packages, cores, threads, nodes, running, reserved;
+};
+
+/* What one source says about the TSC's frequency. */
+enum abi_tsc_flags {
+    ABI_TSC_MEASURED = 1u << 0, /* against a clock; otherwise told by the CPU */
+    ABI_TSC_TAKEN = 1u << 1,
+    ABI_TSC_AGREES = 1u << 2, /* with the one taken */
+};
+#define ABI_TSC_SOURCES_MAX 12
+struct abi_tsc_source {
+    char name[24]; /* "PIT", "CPUID 0x15"; empty: no more */
+    uint64_t hz;   /* 0: it says nothing */
+    uint32_t flags, pad;
 };

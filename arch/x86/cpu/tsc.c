@@ -7,6 +7,7 @@
 #include "arch/x86/cpu/told.h"
 #include "hv/arch.h"
 #include "hv/fmt.h"
+#include "hv/lib.h"
 #include "hv/log.h"
 #include "hv/panic.h"
 
@@ -24,22 +25,19 @@ const char *arch_tsc_verdict(void)
     return calibrate_verdict_name(result.verdict);
 }
 
-bool arch_tsc_source(unsigned i, struct arch_tsc_source *out)
+void arch_tsc_sources(struct abi_tsc_source out[ABI_TSC_SOURCES_MAX])
 {
-    enum calibrate_source s = (enum calibrate_source)i;
+    for (unsigned i = 0; i < CALIBRATE_SOURCES; i++) {
+        enum calibrate_source s = (enum calibrate_source)i;
 
-    if (i >= CALIBRATE_SOURCES)
-        return false;
-    *out = (struct arch_tsc_source){
-        .name = calibrate_source_name(s),
-        .hz = source_hz[i],
-        .measured = i < CALIBRATE_TOLD,
-        .taken = s == result.taken,
-        .agrees = calibrate_agrees(&result, source_hz, s),
-    };
-    return true;
+        (void)str_copy(out[i].name, sizeof(out[i].name), calibrate_source_name(s));
+        out[i].hz = source_hz[i];
+        out[i].flags = (s < CALIBRATE_TOLD ? ABI_TSC_MEASURED : 0) |
+                       (s == result.taken ? ABI_TSC_TAKEN : 0) |
+                       (calibrate_agrees(&result, source_hz, s) ? ABI_TSC_AGREES : 0);
+    }
 }
-_Static_assert(CALIBRATE_SOURCES <= ARCH_TSC_SOURCES_MAX, "arch_tsc_source()");
+_Static_assert(CALIBRATE_SOURCES <= ABI_TSC_SOURCES_MAX, "arch_tsc_sources()");
 
 static uint64_t read_tsc(void *ctx)
 {
