@@ -184,7 +184,7 @@ static int64_t call_log(const struct vcpu *v, uint64_t address, uint64_t length)
 
 static int64_t call_keep(const struct vcpu *v, uint64_t address, uint64_t length)
 {
-    struct abi_keep *k = guest_keep_page();
+    struct abi_keep *k = guest_pages()->keep;
     int rc;
 
     if (length > ABI_KEEP_MAX)
@@ -201,7 +201,7 @@ static int64_t call_keep(const struct vcpu *v, uint64_t address, uint64_t length
 
 static int64_t call_address(uint64_t ip, uint64_t netmask, uint64_t serves)
 {
-    struct abi_host *h = guest_host_page();
+    struct abi_host *h = guest_pages()->host;
     bool https = serves & ABI_SERVES_HTTPS;
     char http[32] = "", both[64];
 
@@ -339,7 +339,7 @@ static int64_t answer(struct vcpu *v, const struct vcpu_gprs *r)
     case ABI_CALL_HOST_ACTION:
         return call_host_action(r->rbx);
     case ABI_CALL_CONFIGURED:
-        guest_host_page()->configured = 1;
+        guest_pages()->host->configured = 1;
         return 0;
     default:
         return -E_INVAL;

@@ -315,7 +315,7 @@ static int enter_root(struct core *c)
 {
     void *page;
 
-    virt_backend()->core_caps(&guest_caps_page()[c->id]);
+    virt_backend()->core_caps(&guest_pages()->caps[c->id]);
     if (virt_backend()->core_probe(c->id, report))
         return -E_NOTSUP;
     page = hostmem_alloc_zeroed(PAGE_SIZE, MEM_HOST);
@@ -351,7 +351,7 @@ void core_set_up(unsigned id)
     uint64_t now = arch_tsc();
 
     c->id = id;
-    c->stats = &guest_host_page()->cores[id];
+    c->stats = &guest_pages()->host->cores[id];
     c->stats->id = id;
     c->stats->apic_id = arch_core_apic_id(id);
     c->due = NEVER;

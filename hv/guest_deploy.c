@@ -114,7 +114,7 @@ static bool has_stranger_beside(unsigned core, const struct guest_config *c)
 
 static int check_cores(const struct guest_config *c)
 {
-    bool one_network = guest_host_page()->options.smt == SMT_ONE_NETWORK;
+    bool one_network = guest_pages()->host->options.smt == SMT_ONE_NETWORK;
 
     for (unsigned i = 0; i < c->vcpus; i++) {
         unsigned core = config_core(c, i);
@@ -141,7 +141,7 @@ struct guest *guest_create_management(const struct guest_config *c)
         return NULL;
     }
     g->status->flags |= ABI_GUEST_MANAGEMENT;
-    guest_host_page()->self = g->number;
+    guest_pages()->host->self = g->number;
     register_guest(g);
     guest_build(g);
     return g;

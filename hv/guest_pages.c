@@ -9,14 +9,8 @@
 #include "hv/lib.h"
 #include "hv/log.h"
 
+static struct guest_pages shared;
 static struct {
-    struct abi_host *host;
-    char *token;
-    struct abi_keep *keep;
-    struct abi_caps *caps; /* one per core */
-    struct abi_thread *threads;
-    struct abi_images *images;
-    struct abi_events *events;
     struct spinlock status_lock, events_lock, memory_lock;
     struct number_pages {
         struct abi_guest *status;
@@ -31,34 +25,9 @@ static struct {
     } numbers[ABI_GUESTS_MAX];
 } pages;
 
-struct abi_host *guest_host_page(void)
+const struct guest_pages *guest_pages(void)
 {
-    return pages.host;
-}
-
-char *guest_token_page(void)
-{
-    return pages.token;
-}
-
-struct abi_keep *guest_keep_page(void)
-{
-    return pages.keep;
-}
-
-struct abi_caps *guest_caps_page(void)
-{
-    return pages.caps;
-}
-
-struct abi_thread *guest_threads_page(void)
-{
-    return pages.threads;
-}
-
-struct abi_images *guest_images_page(void)
-{
-    return pages.images;
+    return &shared;
 }
 
 /* Cleared memory, unless *p exists already. */
@@ -99,7 +68,7 @@ static int set_up_pages(struct number_pages *n, unsigned vcpu)
 
 static void list_boot_modules(void)
 {
-    struct abi_images *p = pages.images;
+    struct abi_images *p = shared.images;
 
     for (unsigned i = 0; i < arch_module_count() && i < ABI_BOOT_MODULES_MAX; i++) {
         (void)str_copy(p->modules[i].name, sizeof(p->modules[i].name), arch_module(i)->name);
@@ -124,15 +93,15 @@ int guest_pages_setup(void)
 {
     int rc = 0;
 
-    pages.host = hostmem_alloc_zeroed(ABI_HOST_SIZE, MEM_SHARED);
-    pages.token = hostmem_alloc_zeroed(ABI_TOKEN_SIZE, MEM_SHARED);
-    pages.keep = hostmem_alloc_zeroed(ABI_KEEP_SIZE, MEM_SHARED);
-    pages.caps = hostmem_alloc_zeroed(caps_size(), MEM_SHARED);
-    pages.threads = hostmem_alloc_zeroed(threads_size(), MEM_SHARED);
-    pages.images = hostmem_alloc_zeroed(ABI_IMAGES_SIZE, MEM_SHARED);
-    pages.events = hostmem_alloc_zeroed(ABI_EVENTS_SIZE, MEM_SHARED);
-    if (!pages.host || !pages.token || !pages.keep || !pages.caps || !pages.threads ||
-        !pages.images || !pages.events)
+    shared.host = hostmem_alloc_zeroed(ABI_HOST_SIZE, MEM_SHARED);
+    shared.token = hostmem_alloc_zeroed(ABI_TOKEN_SIZE, MEM_SHARED);
+    shared.keep = hostmem_alloc_zeroed(ABI_KEEP_SIZE, MEM_SHARED);
+    shared.caps = hostmem_alloc_zeroed(caps_size(), MEM_SHARED);
+    shared.threads = hostmem_alloc_zeroed(threads_size(), MEM_SHARED);
+    shared.images = hostmem_alloc_zeroed(ABI_IMAGES_SIZE, MEM_SHARED);
+    shared.events = hostmem_alloc_zeroed(ABI_EVENTS_SIZE, MEM_SHARED);
+    if (!shared.host || !shared.token || !shared.keep || !shared.caps || !shared.threads ||
+        !shared.images || !shared.events)
         return -E_NOMEM;
     list_boot_modules();
     for (unsigned i = 0; rc == 0 && i < ABI_GUESTS_MAX; i++)
@@ -189,13 +158,13 @@ int guest_pages_map(struct guest *m, const struct virt_ops *ops)
         const void *page;
         uint64_t size;
     } common[] = {
-        {ABI_HOST_GPA, pages.host, ABI_HOST_SIZE},
-        {ABI_TOKEN_GPA, pages.token, ABI_TOKEN_SIZE},
-        {ABI_KEEP_GPA, pages.keep, ABI_KEEP_SIZE},
-        {ABI_CAPS_GPA, pages.caps, caps_size()},
-        {ABI_THREADS_GPA, pages.threads, threads_size()},
-        {ABI_EVENTS_GPA, pages.events, ABI_EVENTS_SIZE},
-        {ABI_IMAGES_PAGE_GPA, pages.images, ABI_IMAGES_SIZE},
+        {ABI_HOST_GPA, shared.host, ABI_HOST_SIZE},
+        {ABI_TOKEN_GPA, shared.token, ABI_TOKEN_SIZE},
+        {ABI_KEEP_GPA, shared.keep, ABI_KEEP_SIZE},
+        {ABI_CAPS_GPA, shared.caps, caps_size()},
+        {ABI_THREADS_GPA, shared.threads, threads_size()},
+        {ABI_EVENTS_GPA, shared.events, ABI_EVENTS_SIZE},
+        {ABI_IMAGES_PAGE_GPA, shared.images, ABI_IMAGES_SIZE},
         {ABI_LOG_GPA, log_ring(), sizeof(struct abi_ring) + ABI_LOG_RING_SIZE},
     };
     int rc = 0;
@@ -304,9 +273,9 @@ void guest_pages_leave(struct guest *g)
 void guest_pages_show(const struct guest *g, bool in_use)
 {
     if (in_use)
-        __atomic_fetch_or(&pages.host->guests, 1u << g->number, __ATOMIC_RELEASE);
+        __atomic_fetch_or(&shared.host->guests, 1u << g->number, __ATOMIC_RELEASE);
     else
-        __atomic_fetch_and(&pages.host->guests, ~(1u << g->number), __ATOMIC_RELEASE);
+        __atomic_fetch_and(&shared.host->guests, ~(1u << g->number), __ATOMIC_RELEASE);
 }
 
 void guest_tell_management(const struct guest *g)
@@ -327,8 +296,8 @@ static void note_event(const struct guest *g, const char *why)
         return;
     }
     spin_lock(&pages.events_lock);
-    n = pages.events->newest + 1;
-    e = &pages.events->ring[(n - 1) % ABI_EVENTS];
+    n = shared.events->newest + 1;
+    e = &shared.events->ring[(n - 1) % ABI_EVENTS];
     __atomic_store_n(&e->sequence, 0, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_RELEASE);
     e->tsc = arch_tsc();
@@ -338,7 +307,7 @@ static void note_event(const struct guest *g, const char *why)
     (void)str_copy(e->name, sizeof(e->name), g->config.name);
     (void)str_copy(e->why, sizeof(e->why), why);
     __atomic_store_n(&e->sequence, n, __ATOMIC_RELEASE);
-    __atomic_store_n(&pages.events->newest, n, __ATOMIC_RELEASE);
+    __atomic_store_n(&shared.events->newest, n, __ATOMIC_RELEASE);
     spin_unlock(&pages.events_lock);
     guest_tell_management(g);
 }
@@ -415,6 +384,6 @@ void guest_set_image_kind(struct guest *g, const char *kind)
 void guest_account_memory(void)
 {
     spin_lock(&pages.memory_lock);
-    hostmem_account(&pages.host->memory);
+    hostmem_account(&shared.host->memory);
     spin_unlock(&pages.memory_lock);
 }

@@ -41,14 +41,16 @@ void guest_set_image_kind(struct guest *g, const char *kind);
 /* Tells the management guest that something changed; not of itself, `g`. */
 void guest_tell_management(const struct guest *g);
 
-/* The pages themselves, root's view. */
-struct abi_host *guest_host_page(void);
-/* What the management guest asked the root to keep. */
-struct abi_keep *guest_keep_page(void);
-/* ABI_TOKEN_SIZE bytes. */
-char *guest_token_page(void);
-struct abi_caps *guest_caps_page(void); /* by core number */
-struct abi_thread *guest_threads_page(void);
-struct abi_images *guest_images_page(void);
+/* The pages of the machine, root's view. */
+struct guest_pages {
+    struct abi_host *host;
+    char *token;           /* ABI_TOKEN_SIZE bytes */
+    struct abi_keep *keep; /* what the management guest asked the root to keep */
+    struct abi_caps *caps; /* by core number */
+    struct abi_thread *threads;
+    struct abi_images *images;
+    struct abi_events *events;
+};
+const struct guest_pages *guest_pages(void);
 /* Recounts abi_host.memory. */
 void guest_account_memory(void);

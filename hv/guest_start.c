@@ -151,7 +151,7 @@ static void start_devices(struct guest *g)
 /* The next pass enters it. */
 static void note_first_entry(const struct guest *g)
 {
-    struct abi_host *h = guest_host_page();
+    struct abi_host *h = guest_pages()->host;
     uint64_t *at = g->management ? &h->first_entry_tsc : &h->first_guest_tsc, never = 0;
 
     (void)__atomic_compare_exchange_n(at, &never, arch_tsc(), false, __ATOMIC_RELAXED,

@@ -23,7 +23,7 @@ static uint64_t mapped(uint64_t slot)
 
 static struct abi_image *slot_of(uint64_t slot)
 {
-    return slot < ABI_IMAGES ? &guest_images_page()->images[slot] : NULL;
+    return slot < ABI_IMAGES ? &guest_pages()->images->images[slot] : NULL;
 }
 
 static struct abi_image *find_ready(const char *name)
@@ -39,7 +39,7 @@ static struct abi_image *find_ready(const char *name)
 
 static struct abi_boot_module *find_module(const char *name)
 {
-    struct abi_images *p = guest_images_page();
+    struct abi_images *p = guest_pages()->images;
 
     for (unsigned i = 0; i < p->module_count; i++)
         if (strcmp(p->modules[i].name, name) == 0)
@@ -239,7 +239,7 @@ int image_take(struct guest *g)
 
 void image_release(struct guest *g)
 {
-    struct abi_images *p = guest_images_page();
+    struct abi_images *p = guest_pages()->images;
 
     memset(g->sources, 0, sizeof(g->sources));
     memset(g->disk_images, 0, sizeof(g->disk_images));

@@ -73,12 +73,12 @@ static void choose_cores(const struct boot_options *o)
 /* For management. */
 static void list_threads(void)
 {
-    struct abi_thread *out = guest_threads_page();
+    struct abi_thread *out = guest_pages()->threads;
     const struct abi_thread *t;
 
     for (unsigned i = 0; (t = arch_thread(i)); i++)
         out[i] = *t;
-    guest_host_page()->topology = arch_topology();
+    guest_pages()->host->topology = arch_topology();
 }
 
 static void report_option(const char *text)
@@ -139,7 +139,7 @@ static struct guest *create_management(const struct boot_options *o)
 
 static void describe_host(const struct boot_info *b, const struct boot_options *o)
 {
-    struct abi_host *h = guest_host_page();
+    struct abi_host *h = guest_pages()->host;
 
     h->magic = ABI_MAGIC;
     h->abi_version = ABI_VERSION;
@@ -165,7 +165,7 @@ static void make_token(const struct boot_options *o)
 {
     static const char base32[] = "abcdefghijklmnopqrstuvwxyz234567";
     uint8_t key[TOKEN_CHARS];
-    char *token = guest_token_page(), line[96];
+    char *token = guest_pages()->token, line[96];
 
     if (!o->token)
         return;
@@ -187,7 +187,7 @@ static void prepare_network(const struct boot_options *o)
 {
     struct net_setup setup = {.tsc_hz = arch_tsc_hz(),
                               .guests_reach_management = o->reachable_from_guests,
-                              .nics = guest_host_page()->nics};
+                              .nics = guest_pages()->host->nics};
 
     memcpy(setup.mac_prefix, o->mac_prefix, sizeof(setup.mac_prefix));
     memcpy(setup.guarded, o->guarded, sizeof(setup.guarded));
@@ -207,7 +207,7 @@ static void *alloc_for_nic(size_t bytes)
 
 static void start_network(unsigned core)
 {
-    struct abi_host *h = guest_host_page();
+    struct abi_host *h = guest_pages()->host;
 
     if (net_start_uplinks(core, alloc_for_nic)) {
         log_warn("management has no network card that works: it is not reachable. mgmt/MANUAL.md, "
@@ -232,13 +232,13 @@ static void start_pages_and_log(const struct boot_options *o)
     if (guest_pages_setup())
         panic("no memory for the shared pages");
     make_token(o);
-    if (log_start(guest_host_page()->console_lost))
+    if (log_start(guest_pages()->host->console_lost))
         panic("no memory for the log");
 }
 
 static void say_memory(const struct guest *m)
 {
-    const struct abi_memory *k = &guest_host_page()->memory;
+    const struct abi_memory *k = &guest_pages()->host->memory;
 
     guest_account_memory();
     log_info("host memory %lu KiB, management guest %lu KiB, isolation audit passed",

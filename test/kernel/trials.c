@@ -54,7 +54,7 @@ static uint64_t capability(uint32_t encoding)
 
 static struct entry_cpu cpu_of(const struct vmx_vcpu *x)
 {
-    const struct abi_caps *caps = &guest_caps_page()[x->vcpu->entity.core];
+    const struct abi_caps *caps = &guest_pages()->caps[x->vcpu->entity.core];
 
     return (struct entry_cpu){.physical_bits = (uint8_t)caps->address_widths,
                               .linear_bits = (uint8_t)(caps->address_widths >> 8),

@@ -46,13 +46,11 @@ struct guest *guest_get(uint64_t number)
     return number < ABI_GUESTS_MAX && status[number].state != ABI_GUEST_EMPTY ? &guests[number]
                                                                               : NULL;
 }
-struct abi_host *guest_host_page(void)
+const struct guest_pages *guest_pages(void)
 {
-    return &host;
-}
-struct abi_keep *guest_keep_page(void)
-{
-    return &keep;
+    static const struct guest_pages pages = {.host = &host, .keep = &keep};
+
+    return &pages;
 }
 
 static void fixture_guest(unsigned number, uint32_t state)

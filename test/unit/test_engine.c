@@ -743,7 +743,7 @@ static void threads_of_one_network(void **state)
     int64_t n;
 
     (void)state;
-    guest_host_page()->options.smt = SMT_ONE_NETWORK;
+    guest_pages()->host->options.smt = SMT_ONE_NETWORK;
     engine_physical[2] = 1; /* 0 and 1 are threads of one physical core, and management runs on 0 */
     assert_int_equal(beside("own", "plant", 1, 1), -E_STATE);
     assert_int_equal(beside("own", "plant", 2, 1), -E_STATE);
@@ -763,9 +763,9 @@ static void threads_of_one_network(void **state)
     settle();
     assert_true(beside("third", "office", 2, 2) > 0); /* the second's thread, and none beside it */
     assert_int_equal(beside("fourth", "office", 1, 1), -E_STATE);
-    guest_host_page()->options.smt = SMT_ON;
+    guest_pages()->host->options.smt = SMT_ON;
     assert_true(beside("fourth", "office", 1, 1) > 0);
-    guest_host_page()->options.smt = SMT_OFF;
+    guest_pages()->host->options.smt = SMT_OFF;
     memset(engine_physical, 0, sizeof(engine_physical));
 }
 
@@ -936,12 +936,12 @@ static void management_is_tried_again(void **state)
 static void configured_once(void **state)
 {
     (void)state;
-    assert_int_equal(guest_host_page()->configured, 0);
+    assert_int_equal(guest_pages()->host->configured, 0);
     assert_int_equal(call(ABI_CALL_CONFIGURED, 0, 0, 0), 0);
-    assert_int_equal(guest_host_page()->configured, 1);
+    assert_int_equal(guest_pages()->host->configured, 1);
     assert_int_equal(act(SELF, ABI_ACTION_RESET), 0);
     settle();
-    assert_int_equal(guest_host_page()->configured, 1);
+    assert_int_equal(guest_pages()->host->configured, 1);
 }
 
 /* Memory runs out at any point while a guest is made: all of it comes back. */

@@ -12,7 +12,7 @@ static void moved(void **state)
     no_vmx[ENGINE_HOME] = true;
     engine_begin();
     m = guest_get(SELF);
-    cores = guest_host_page()->cores;
+    cores = guest_pages()->host->cores;
     assert_int_equal(m->vcpus[0].entity.core, 0);
     assert_int_equal(m->status->core, 0);
     assert_int_equal(m->vcpus[0].stats->core, 0);
