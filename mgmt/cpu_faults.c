@@ -15,6 +15,18 @@ static bool has_tsx(const struct abi_host *h)
     return h->cpu_faults.leaf7_ebx & CPUID_7_EBX_RTM;
 }
 
+/* Older microcode flushes the L1 cache without clearing buffers. */
+static bool clears_for_mds(const struct abi_host *h)
+{
+    return (h->cpu_faults.measures & BUFFERS) && (h->cpu_faults.leaf7_edx & CPUID_7_EDX_MD_CLEAR);
+}
+
+static bool clears_for_rfds(const struct abi_host *h)
+{
+    return (h->cpu_faults.measures & BUFFERS) &&
+           (h->cpu_faults.arch_capabilities & ARCH_CAPABILITIES_RFDS_CLEAR);
+}
+
 static bool says_gds_ctrl(const struct abi_host *h)
 {
     return h->cpu_faults.arch_capabilities & ARCH_CAPABILITIES_GDS_CTRL;
@@ -80,13 +92,12 @@ static const struct fault {
     {"L1TF", .no = ARCH_CAPABILITIES_RDCL_NO | ARCH_CAPABILITIES_SKIP_L1DFL,
      .measures = ABI_MEASURE_L1D, .threads = true,
      .with = "the L1 data cache is flushed when a run of a vCPU begins", .without = OLD},
-    {"MDS", .no = ARCH_CAPABILITIES_MDS_NO, .measures = BUFFERS, .threads = true, .with = CLEARED,
-     .without = OLD},
-    {"TAA", .no = ARCH_CAPABILITIES_TAA_NO, .affects = has_tsx,
-     .measures = BUFFERS | ABI_MEASURE_NO_TSX, .with = "transactions are off, or " CLEARED,
-     .without = OLD},
-    {"RFDS", .no = ARCH_CAPABILITIES_RFDS_NO, .measures = BUFFERS, .unknown = true, .with = CLEARED,
-     .without = "only Atoms and efficient cores have it; the CPU does not say"},
+    {"MDS", .no = ARCH_CAPABILITIES_MDS_NO, .helped = clears_for_mds, .threads = true,
+     .with = CLEARED, .without = OLD},
+    {"TAA", .no = ARCH_CAPABILITIES_TAA_NO, .affects = has_tsx, .measures = ABI_MEASURE_NO_TSX,
+     .helped = clears_for_mds, .with = "transactions are off, or " CLEARED, .without = OLD},
+    {"RFDS", .no = ARCH_CAPABILITIES_RFDS_NO, .helped = clears_for_rfds, .unknown = true,
+     .with = CLEARED, .without = "only Atoms and efficient cores have it; the CPU does not say"},
     {"MMIO stale data", .helped = always, .with = "guests reach no registers of host devices"},
     {"GDS", .no = ARCH_CAPABILITIES_GDS_NO, .helped = says_gds_ctrl, .unknown = true,
      .with = "the microcode does it, unless firmware has switched that off",

@@ -129,6 +129,8 @@ def test_the_other_vendor(m):
         assert status == 501 and re.search(r"this machine has AMD-V: .* use (\.\.\./vmcb|/v1/)", body), body
     host = m.get("/v1/host")
     assert (host["virtualization"], host["vmcs_revision"]) == ("AMD-V", None)
+    faults = {f["name"]: f["status"] for f in host["cpu_faults"]}
+    assert (faults["erratum 383"], faults["Zenbleed, DIV"], faults["Retbleed, SRSO"]) == ("not-affected", "mitigated", "open"), faults  # Zen 1
     core = m.get("/v1/svm/capabilities?decode=1")["cores"][0]
     assert core["svm"] and core["asids"] > 1 and next(b for b in core["bits"] if b["name"] == "NP")["present"]
     assert m.get("/v1/compare")["rows"]

@@ -66,12 +66,21 @@ static void intel(void **state)
 
     h.nx_large = 1;
     h.cpu_faults.leaf7_ebx = CPUID_7_EBX_RTM;
-    h.cpu_faults.arch_capabilities = ARCH_CAPABILITIES_GDS_CTRL;
+    h.cpu_faults.arch_capabilities = ARCH_CAPABILITIES_GDS_CTRL | ARCH_CAPABILITIES_RFDS_CLEAR;
+    h.cpu_faults.leaf7_edx = CPUID_7_EDX_MD_CLEAR;
     h.cpu_faults.measures =
         ABI_MEASURE_IBPB | ABI_MEASURE_L1D | ABI_MEASURE_IBRS_EXITS | ABI_MEASURE_RETURNS;
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         expect(&h, all[i], strcmp(all[i], "ITS") == 0 ? "unknown" : "mitigated");
     expect(&h, "Spectre v2", "mitigated");
+    h.cpu_faults.leaf7_edx = 0; /* a flush that clears no buffers */
+    h.cpu_faults.arch_capabilities = 0;
+    expect(&h, "L1TF", "mitigated");
+    expect(&h, "MDS", "open");
+    expect(&h, "TAA", "open");
+    expect(&h, "RFDS", "unknown");
+    h.cpu_faults.measures |= ABI_MEASURE_NO_TSX;
+    expect(&h, "TAA", "mitigated");
     h.cpu_faults.measures = ABI_MEASURE_IBPB; /* the root is open all the same */
     expect(&h, "Spectre v2", "open");
 
@@ -87,12 +96,14 @@ static void threads(void **state)
 
     (void)state;
     h.cpu_faults.measures = ABI_MEASURE_L1D | ABI_MEASURE_IBPB | ABI_MEASURE_IBRS;
+    h.cpu_faults.leaf7_edx = CPUID_7_EDX_MD_CLEAR;
     h.options.smt = SMT_ON;
     expect(&h, "L1TF", "open");
     expect(&h, "MDS", "open");
     expect(&h, "Spectre v2", "mitigated");
     h.options.smt = SMT_ONE_NETWORK; /* those trust each other */
     expect(&h, "L1TF", "mitigated");
+    expect(&h, "MDS", "mitigated");
 }
 
 static void amd(void **state)
