@@ -9,10 +9,12 @@
 #define ICR_ASSERT      (1u << 14)
 #define ICR_LEVEL       (1u << 15)
 #define ICR_SHORT_SHIFT 18
+#define LVT_MODE        (7u << ICR_MODE_SHIFT)
 #define MSI_BASE        0xfeeu
 #define MSI_BASE_SHIFT  20
 #define MSI_DEST_SHIFT  12
 #define MSI_LOGICAL     (1u << 2)
+#define MSI_HINT        (1u << 3) /* to the one with the lowest priority */
 #define MSI_MODE_SHIFT  8
 #define MSI_LEVEL       (1u << 15)
 
@@ -24,7 +26,9 @@ _Static_assert(sizeof(struct pit) <= IRQCHIP_WAKE_STATE, "a timer that wakes qui
 struct message {
     uint32_t dest;
     bool logical, wide, level;
+    bool others;          /* not to its sender */
     uint8_t mode, vector; /* enum lapic_mode */
+    unsigned sender;
 };
 
 /* An only vCPU posts to itself, and looks before its next entry. */
@@ -62,6 +66,12 @@ static bool send_to(struct platform *p, unsigned vcpu, const struct message *m)
     }
 }
 
+static bool is_to(const struct platform *p, unsigned vcpu, const struct message *m)
+{
+    return lapic_is_at(&p->lapic[vcpu], m->dest, m->logical, m->wide) &&
+           !(m->others && vcpu == m->sender);
+}
+
 /* Of those addressed, the one whose task priority is lowest; if equal, they take turns. */
 static int lowest(struct platform *p, const struct message *m)
 {
@@ -72,8 +82,7 @@ static int lowest(struct platform *p, const struct message *m)
         unsigned n = (from + i) % p->vcpus;
         const struct lapic *l = &p->lapic[n];
 
-        if (!lapic_is_at(l, m->dest, m->logical, m->wide) || !lapic_takes(l) ||
-            lapic_reg(l, LAPIC_TPR) >> 4 >= best)
+        if (!is_to(p, n, m) || !lapic_takes(l) || lapic_reg(l, LAPIC_TPR) >> 4 >= best)
             continue;
         best = lapic_reg(l, LAPIC_TPR) >> 4;
         found = (int)n;
@@ -94,52 +103,99 @@ static bool deliver(struct platform *p, const struct message *m)
     if (!m->logical && m->dest < p->vcpus) /* an id is the vCPU's number */
         return send_to(p, m->dest, m);
     for (unsigned i = 0; i < p->vcpus; i++)
-        if (lapic_is_at(&p->lapic[i], m->dest, m->logical, m->wide))
+        if (is_to(p, i, m))
             taken |= send_to(p, i, m);
     return taken;
 }
 
 /* ---- from local APICs ---- */
 
+/* SDM 3A "Valid Combinations ... Local xAPIC Interrupt Command Register". A shorthand stands for a
+ * destination, also with the delivery modes that the table calls invalid. */
 static void on_ipi(void *ctx, unsigned vcpu, uint32_t icr, uint32_t dest, bool wide)
 {
-    struct platform *p = ctx;
     unsigned which = icr >> ICR_SHORT_SHIFT & 3;
-    const struct message m = {
+    struct message m = {
         .dest = dest,
         .logical = icr & ICR_LOGICAL,
         .wide = wide,
+        .others = which == SHORT_OTHERS,
         .mode = icr >> ICR_MODE_SHIFT & 7,
         .vector = (uint8_t)icr,
+        .sender = vcpu,
     };
 
     /* INIT level de-assert, which did something on the Pentium only. */
     if (m.mode == LAPIC_INIT && (icr & (ICR_ASSERT | ICR_LEVEL)) == ICR_LEVEL)
         return;
-    if (which == SHORT_NONE) {
-        (void)deliver(p, &m);
-        return;
+    if (which != SHORT_NONE) {
+        m.dest = which == SHORT_SELF ? vcpu : UINT32_MAX;
+        m.logical = false;
+        m.wide = true;
     }
-    if (which == SHORT_SELF) {
-        (void)send_to(p, vcpu, &m);
-        return;
-    }
-    for (unsigned i = 0; i < p->vcpus; i++)
-        if (which == SHORT_ALL || i != vcpu)
-            (void)send_to(p, i, &m);
+    (void)deliver(ctx, &m);
 }
 
-static void on_eoi(void *ctx, unsigned vcpu, uint8_t vector)
+static uint32_t lint0_of(const struct platform *p)
+{
+    return lapic_reg(&p->lapic[0], LAPIC_LVT_LINT0);
+}
+
+static bool lint0_is_level(const struct platform *p)
+{
+    return (lint0_of(p) & (LAPIC_LVT_LEVEL | LVT_MODE)) == LAPIC_LVT_LEVEL;
+}
+
+/* The 8259s' output at LINT0 of vCPU 0, when that has a vector of its own: each edge, or a level
+ * until it falls, again after each EOI. SDM 3A "Local Vector Table". */
+static void set_lint0(void *ctx, unsigned irq, bool up)
+{
+    struct platform *p = ctx;
+    const struct message m = {.level = lint0_is_level(p),
+                              .mode = lint0_of(p) >> ICR_MODE_SHIFT & 7,
+                              .vector = (uint8_t)lint0_of(p)};
+
+    (void)irq;
+    if (up && !p->lint0_served)
+        p->lint0_served = send_to(p, 0, &m) && m.level;
+}
+
+static void on_lint0(void *ctx, unsigned vcpu)
+{
+    struct platform *p = ctx;
+    bool wired;
+
+    if (vcpu != 0)
+        return;
+    wired = !p->lapic[0].extint && !(lint0_of(p) & LAPIC_LVT_MASKED);
+    if (!wired && !p->pic.wire.set)
+        return;
+    if (platform_is_shared(p))
+        platform_lock(p, 0);
+    p->pic.wire = (struct irq_line){.set = wired ? set_lint0 : NULL, .ctx = p};
+    if (!lint0_is_level(p))
+        p->lint0_served = false;
+    else if (wired)
+        set_lint0(p, 0, p->pic.intr);
+    platform_leave(p, vcpu);
+}
+
+static void on_eoi(void *ctx, unsigned vcpu, uint8_t vector, bool broadcast)
 {
     struct platform *p = ctx;
 
     if (platform_is_shared(p))
         platform_lock(p, 0);
-    ioapic_eoi(&p->ioapic, vector);
+    if (broadcast)
+        ioapic_eoi(&p->ioapic, vector);
+    if (vcpu == 0 && p->lint0_served && (uint8_t)lint0_of(p) == vector) {
+        p->lint0_served = false;
+        irq_set(&p->pic.wire, p->pic.intr);
+    }
     platform_leave(p, vcpu);
 }
 
-static const struct lapic_bus lapic_bus = {on_ipi, on_eoi};
+static const struct lapic_bus lapic_bus = {on_ipi, on_eoi, on_lint0};
 
 /* ---- from devices ---- */
 
@@ -212,7 +268,7 @@ void irqchip_pulse(struct platform *p, unsigned gsi)
 
 int irqchip_msi(struct platform *p, uint64_t address, uint32_t data)
 {
-    const struct message m = {
+    struct message m = {
         .dest = (uint32_t)(address >> MSI_DEST_SHIFT & 0xff),
         .logical = address & MSI_LOGICAL,
         .level = data & MSI_LEVEL,
@@ -222,6 +278,9 @@ int irqchip_msi(struct platform *p, uint64_t address, uint32_t data)
 
     if (!(p->devices & DEV_APIC) || address >> MSI_BASE_SHIFT != MSI_BASE)
         return -E_NOTSUP;
+    if ((address & MSI_HINT) &&
+        m.mode == LAPIC_FIXED) /* SDM 3A "Message Address Register Format" */
+        m.mode = LAPIC_LOWEST;
     (void)deliver(p, &m);
     return 0;
 }
@@ -258,6 +317,7 @@ void irqchip_reset(struct platform *p, unsigned vcpu)
     if (vcpu == 0) {
         ioapic_reset(&p->ioapic, p->vcpus, send_entry, p);
         p->turn = 0;
+        p->lint0_served = false;
     }
     lapic_connect(l, vcpu, l->regs, &p->signals[vcpu], &lapic_bus, p);
     if ((p->devices & DEV_APIC) && vcpu < p->vcpus)
@@ -318,7 +378,7 @@ int irqchip_prepare_wake(struct platform *p, unsigned vcpu, uint64_t until, stru
         return prepare_lapic(&p->lapic[vcpu], w);
     t = first_timer(p);
     /* The other vCPUs must not see a PC that is ahead of time. */
-    if (platform_is_shared(p) || !t || t->device->state == 0 ||
+    if (platform_is_shared(p) || p->pic.wire.set || !t || t->device->state == 0 ||
         t->device->state > sizeof(w->state) || p->lapic[vcpu].deadline <= due ||
         !is_pic_line(p, t->device->irq))
         return -1;

@@ -1,7 +1,7 @@
 /*
  * The interrupt controllers between the devices of a PC and its vCPUs: the pair of 8259s, the
  * IOAPIC, and a local APIC for each vCPU. Without DEV_APIC the 8259s' output goes straight to vCPU
- * 0; with it, to LINT0 of vCPU 0 and to pin 0 of the IOAPIC (both take it as ExtINT only).
+ * 0; with it, to LINT0 of vCPU 0 and to pin 0 of the IOAPIC, which takes it as ExtINT only.
  *
  * A local APIC belongs to its vCPU's core; its registers are used without the PC's lock. The rest
  * belongs to the PC (platform.h).

@@ -274,8 +274,8 @@ uint8_t lapic_ack(struct lapic *l)
 
 void lapic_note_eoi(struct lapic *l, uint8_t vector)
 {
-    if (has(l, LAPIC_TMR, vector) && !(lapic_reg(l, LAPIC_SVR) & SVR_NO_BROADCAST))
-        l->bus->eoi(l->ctx, l->vcpu, vector);
+    if (has(l, LAPIC_TMR, vector))
+        l->bus->eoi(l->ctx, l->vcpu, vector, !(lapic_reg(l, LAPIC_SVR) & SVR_NO_BROADCAST));
 }
 
 static void end_of_interrupt(struct lapic *l)
@@ -478,12 +478,13 @@ void lapic_undo_wake(struct lapic *l, const struct lapic_wake *w)
 
 /* ---- registers ---- */
 
-static void set_extint(struct lapic *l)
+static void set_lint0(struct lapic *l)
 {
     uint32_t lint0 = lapic_reg(l, LAPIC_LVT_LINT0);
 
     l->extint = !(l->base & LAPIC_BASE_EN) ||
                 (lint0 & (LAPIC_LVT_MASKED | ICR_MODE)) == LAPIC_EXTINT << LVT_MODE_SHIFT;
+    l->bus->lint0(l->ctx, l->vcpu);
 }
 
 /* Software disables it: every LVT entry is masked. */
@@ -495,7 +496,7 @@ static void write_svr(struct lapic *l, uint32_t value)
         return;
     for (unsigned lvt = LAPIC_LVT_TIMER; lvt <= LAPIC_LVT_ERROR; lvt += 16)
         put(l, lvt, lapic_reg(l, lvt) | LAPIC_LVT_MASKED);
-    set_extint(l);
+    set_lint0(l);
 }
 
 static void write_lvt(struct lapic *l, unsigned offset, uint32_t value)
@@ -507,7 +508,7 @@ static void write_lvt(struct lapic *l, unsigned offset, uint32_t value)
     else
         put(l, offset, value);
     if (offset == LAPIC_LVT_LINT0)
-        set_extint(l);
+        set_lint0(l);
 }
 
 static void write_divide(struct lapic *l, uint32_t value, uint64_t now)
@@ -693,7 +694,7 @@ void lapic_reset(struct lapic *l, uint64_t tsc_hz, bool init)
     reset_registers(l);
     if (first && !init)
         put(l, LAPIC_LVT_LINT0, LAPIC_EXTINT << LVT_MODE_SHIFT);
-    set_extint(l);
+    set_lint0(l);
     (void)lapic_update(l);
 }
 
@@ -716,6 +717,6 @@ bool lapic_set_base(struct lapic *l, uint64_t value, unsigned address_bits)
     else
         reset_registers(l);
     (void)lapic_update(l);
-    set_extint(l);
+    set_lint0(l);
     return true;
 }

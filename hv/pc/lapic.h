@@ -70,14 +70,17 @@ enum lapic_mode {
 #define LAPIC_DIVIDE           0x3e0u
 #define LAPIC_SELF_IPI         0x3f0u
 
+#define LAPIC_LVT_LEVEL        (1u << 15)
 #define LAPIC_LVT_MASKED       (1u << 16)
 
 /* What it needs from the others: set once, by lapic_connect(). */
 struct lapic_bus {
     /* The ICR or SELF IPI was written. `dest` has 32 bits if `wide`, else 8. */
     void (*ipi)(void *ctx, unsigned vcpu, uint32_t icr, uint32_t dest, bool wide);
-    /* The EOI of a level-triggered interrupt goes to the IOAPIC. */
-    void (*eoi)(void *ctx, unsigned vcpu, uint8_t vector);
+    /* The EOI of a level-triggered interrupt; `broadcast`: it goes to the IOAPIC. */
+    void (*eoi)(void *ctx, unsigned vcpu, uint8_t vector, bool broadcast);
+    /* What LINT0 does has changed. */
+    void (*lint0)(void *ctx, unsigned vcpu);
 };
 
 /* *lapic.signals: apart from the rest, because it is looked at before each entry. */

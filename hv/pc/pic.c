@@ -85,7 +85,11 @@ static bool set_line(struct pic_chip *c, unsigned n, bool level)
 /* The master's requests or services changed, the slave's did not. */
 static void update_master(struct pic *p)
 {
-    __atomic_store_n(&p->intr, request(&p->chip[0], true) != NONE, __ATOMIC_RELAXED);
+    bool intr = request(&p->chip[0], true) != NONE, changes = p->wire.set && intr != p->intr;
+
+    __atomic_store_n(&p->intr, intr, __ATOMIC_RELAXED);
+    if (changes)
+        irq_set(&p->wire, intr);
 }
 
 static void update(struct pic *p)
@@ -118,7 +122,6 @@ void pic_set_irq(struct pic *p, unsigned irq, bool level)
         update_chip(p, irq >> 3);
 }
 
-/* A request that waits is withdrawn and made again: nothing has changed. */
 void pic_pulse(struct pic *p, unsigned irq)
 {
     struct pic_chip *c = &p->chip[irq >> 3 & 1];
@@ -126,6 +129,8 @@ void pic_pulse(struct pic *p, unsigned irq)
 
     if (irq > 15 || irq == PIC_CASCADE)
         return;
+    if (p->wire.set)
+        pic_set_irq(p, irq, false);
     c->lines |= b;
     if (c->irr & b)
         return;

@@ -25,6 +25,7 @@ struct pic_chip {
 struct pic {
     struct pic_chip chip[2]; /* master, slave */
     bool intr;               /* the output to the CPU. Atomic: its core reads it at any time */
+    struct irq_line wire;    /* what else sees its edges */
 };
 
 extern const struct device pic_device;
@@ -33,7 +34,8 @@ extern const struct device pic_device;
 enum irq_state pic_irq_state(const struct pic *p, unsigned irq);
 /* Input `irq` goes to `level`. 2 and numbers above 15 do nothing: no device is wired there. */
 void pic_set_irq(struct pic *p, unsigned irq, bool level);
-/* The same as low, then high. */
+/* The same as low, then high. A request that waits stays, and so does the output, unless something
+ * sees it. */
 void pic_pulse(struct pic *p, unsigned irq);
 /* The CPU's interrupt acknowledge cycle: returns the vector; a spurious 7 or 15 if the request is
  * gone by then. */

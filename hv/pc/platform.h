@@ -53,6 +53,7 @@ struct platform {
     struct ioapic ioapic;
     unsigned turn; /* for lowest-priority interrupts. Atomic */
     struct pic pic;
+    bool lint0_served; /* LINT0 has sent the 8259s' level, and waits for an EOI */
     struct pit pit;
     struct rtc rtc;
     struct uart uart;

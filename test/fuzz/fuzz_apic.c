@@ -128,6 +128,17 @@ static void check_ioapic(const struct ioapic *io)
     }
 }
 
+/* LINT0's own interrupts: only while it is neither masked nor ExtINT. */
+static void check_lint0(void)
+{
+    uint32_t entry = lapic_reg(&p.lapic[0], LAPIC_LVT_LINT0);
+    bool wired = !p.lapic[0].extint && !(entry & LAPIC_LVT_MASKED);
+
+    if (wired != (p.pic.wire.set != NULL) ||
+        (p.lint0_served && wired && !(entry & LAPIC_LVT_LEVEL)))
+        abort();
+}
+
 static void access_lapic(struct lapic *l, uint8_t how)
 {
     unsigned reg = byte() & 0x3f;
@@ -251,6 +262,9 @@ static void step(void)
     case 11:
         l->posting = how & 1;
         break;
+    case 12:
+        io_out(&p.bus, PIC_MASTER_PORT + (how & 1), 1, (uint32_t)number(1));
+        break;
     default:
         access_lapic(l, how);
         pass(0);
@@ -258,6 +272,7 @@ static void step(void)
     for (unsigned i = 0; i < VCPUS; i++)
         check_lapic(&p.lapic[i]), check_descriptor(&p.lapic[i]);
     check_ioapic(&p.ioapic);
+    check_lint0();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -488,6 +488,32 @@ static void lowest_priority(void **state)
     assert_int_equal(ipi(0x04, 0x941), 0);
 }
 
+/* "Valid Combinations": to all but itself it is valid, and goes to one. What the table calls
+ * invalid goes to one of those that the shorthand names. */
+static void lowest_priority_by_shorthand(void **state)
+{
+    unsigned all = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 2 * VCPUS; i++) {
+        unsigned who = ipi(0, 0xc0141);
+
+        assert_int_equal(__builtin_popcount(who), 1);
+        all |= who;
+    }
+    assert_int_equal(all, 0xe);
+    put(2, 0x80, 0x10);
+    put(3, 0x80, 0x20);
+    put(0, 0x80, 0x30);
+    for (unsigned i = 0; i < VCPUS; i++) {
+        assert_int_equal(ipi(0, 0xc0141), 1 << 1);
+        assert_int_equal(ipi(0, 0x80141), 1 << 1);
+    }
+    put(1, 0x80, 0x40);
+    assert_int_equal(ipi(0, 0xc0141), 1 << 2);
+    assert_int_equal(ipi(0, 0x40141), 1); /* itself */
+}
+
 static void other_ipis(void **state)
 {
     (void)state;
@@ -956,6 +982,10 @@ static void messages(void **state)
     assert_int_equal(who_gets(0x61), 4);
     assert_int_equal(irqchip_msi(&p, 0xfee0a00c, 0x4162), 0); /* logical, lowest priority */
     assert_int_equal(__builtin_popcount(who_gets(0x62) & 0xa), 1);
+    assert_int_equal(irqchip_msi(&p, 0xfee0a00c, 0x62), 0); /* the same by its redirection hint */
+    assert_int_equal(__builtin_popcount(who_gets(0x62) & 0xa), 1);
+    assert_int_equal(irqchip_msi(&p, 0xfee02008, 0x62), 0);
+    assert_int_equal(who_gets(0x62), 4);
     assert_int_equal(irqchip_msi(&p, 0xfeeff000, 0x63), 0);
     assert_int_equal(who_gets(0x63), 0xf);
     assert_int_equal(irqchip_msi(&p, 0xfee03000, 0x0400), 0);
@@ -1017,6 +1047,87 @@ static void virtual_wire(void **state)
     irqchip_pulse(&p, 5);
     expect(0, 0x25);
     expect(0, 0x99);
+}
+
+/* SDM 3A "Local Vector Table": without ExtINT the wire has a vector of its own, and nothing
+ * acknowledges the 8259s. Linux tries that if the PIT's other ways fail (check_timer()). */
+static void lint0_fixed(void **state)
+{
+    (void)state;
+    start_pics();
+    irqchip_pulse(&p, 5);
+    put(0, LINT0, 0x31); /* the edge was before */
+    assert_int_equal(who_gets(0), 0);
+    irqchip_raise(&p, 5, false);
+    for (unsigned i = 0; i < 3; i++) {
+        irqchip_pulse(&p, 0); /* the PIT's: low for a moment */
+        assert_int_equal(who_gets(0x31), 1);
+        assert_int_equal(who_gets(0), 0);
+    }
+    irqchip_raise(&p, 0, false);
+    irqchip_raise(&p, 5, true);
+    assert_int_equal(who_gets(0x31), 1);
+    irqchip_raise(&p, 6, true); /* the wire is up already */
+    assert_int_equal(who_gets(0), 0);
+    io_out(&p.bus, 0x21, 1, 0xff);
+    io_out(&p.bus, 0x21, 1, 0);
+    assert_int_equal(who_gets(0x31), 1);
+    io_out(&p.bus, 0x21, 1, 0xff);
+    put(0, LINT0, 0x10031);
+    io_out(&p.bus, 0x21, 1, 0);
+    assert_int_equal(who_gets(0), 0);
+    put(0, LINT0, 0x700); /* the 8259s still wait to be acknowledged */
+    expect(0, 0x25);
+    irqchip_raise(&p, 5, false);
+    irqchip_raise(&p, 6, false);
+    io_out(&p.bus, 0x20, 1, 0x20);
+    assert_int_equal(who_gets(0), 0);
+}
+
+static void lint0_level(void **state)
+{
+    (void)state;
+    start_pics();
+    irqchip_raise(&p, 5, true);
+    put(0, LINT0, 0x8031);
+    for (unsigned i = 0; i < 3; i++) { /* until it falls, again after each EOI */
+        put(0, 0xf0, i == 1 ? ENABLE | 0x1000 : ENABLE);
+        expect(0, 0x31);
+        irqchip_raise(&p, 6, true);
+        irqchip_raise(&p, 6, false);
+        assert_int_equal(who_gets(0), 0);
+        put(0, 0xb0, 0);
+    }
+    expect(0, 0x31);
+    irqchip_raise(&p, 5, false);
+    put(0, 0xb0, 0);
+    assert_int_equal(who_gets(0), 0);
+    assert_int_equal(get(0, 0x280), 0);
+}
+
+/* Linux's old NMI watchdog. */
+static void lint0_nmi(void **state)
+{
+    struct irqchip_wake w;
+
+    (void)state;
+    start_pics();
+    put(0, LINT0, 0x400);
+    irqchip_pulse(&p, 0);
+    irqchip_pulse(&p, 0);
+    assert_true(sent.count == 2 && sent.vcpu == 0 && sent.kind == PLATFORM_NMI);
+    assert_int_equal(who_gets(0), 0);
+    /* Not in advance: it could not be undone. */
+    p.vcpus = 1;
+    io_out(&p.bus, 0x43, 1, 0x34);
+    io_out(&p.bus, 0x40, 1, 0);
+    io_out(&p.bus, 0x40, 1, 1);
+    p.next_event = platform_deadline(&p);
+    assert_int_equal(irqchip_prepare_wake(&p, 0, NEVER, &w), -1);
+    assert_int_equal(sent.count, 2);
+    irqchip_init(&p, 0); /* masks it */
+    irqchip_pulse(&p, 0);
+    assert_int_equal(sent.count, 2);
 }
 
 /* ---- posted to a CPU that takes them itself ---- */
@@ -1139,6 +1250,7 @@ int main(void)
         ENABLED(destinations),
         X2APIC(x2apic_destinations),
         ENABLED(lowest_priority),
+        ENABLED(lowest_priority_by_shorthand),
         ENABLED(other_ipis),
         ENABLED(errors),
         ENABLED(disabled),
@@ -1155,6 +1267,9 @@ int main(void)
         ENABLED(trigger_mode),
         ENABLED(messages),
         TEST(virtual_wire),
+        ENABLED(lint0_fixed),
+        ENABLED(lint0_level),
+        ENABLED(lint0_nmi),
         ENABLED(posted),
         ENABLED(posted_levels),
         ENABLED(posted_in_vain),
