@@ -90,12 +90,13 @@ struct device_env {
     struct pci *pci; /* with DEV_PCI */
     /* Sends a message-signalled interrupt, with the line's `ctx`; NULL: no one takes them. */
     int (*msi)(void *ctx, uint64_t address, uint32_t data);
-    bool merge_ticks;    /* see ticks.h */
-    uint32_t virtio;     /* enum config_virtio: how virtio devices are found */
-    uint64_t epoch;      /* the wall clock now: seconds since 1970 */
-    uint64_t memory;     /* the guest's RAM, bytes */
-    struct irq_line irq; /* the device's own; not connected if it has none, or no interrupt
-                            controller exists */
+    void (*rerouted)(void *ctx); /* see hpet.h; likewise */
+    bool merge_ticks;            /* see ticks.h */
+    uint32_t virtio;             /* enum config_virtio: how virtio devices are found */
+    uint64_t epoch;              /* the wall clock now: seconds since 1970 */
+    uint64_t memory;             /* the guest's RAM, bytes */
+    struct irq_line irq;         /* the device's own; not connected if it has none, or no interrupt
+                                    controller exists */
     const struct platform_host *host;
 };
 

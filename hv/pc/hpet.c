@@ -205,16 +205,31 @@ static void set_counter(struct hpet *h, uint64_t value)
         arm(h, &h->timer[n]);
 }
 
+static void lower_all(const struct hpet *h)
+{
+    for (unsigned n = 0; n < HPET_TIMERS; n++)
+        drive(h, n, false);
+}
+
+static void change_routes(struct hpet *h)
+{
+    lower_all(h);
+    h->config ^= LEGACY;
+    lower_all(h); /* also what the PIT and the RTC held up */
+    h->rerouted(h->irq.ctx);
+}
+
 static void set_config(struct hpet *h, uint32_t value)
 {
-    uint32_t changed = (h->config ^ value) & (ENABLE | LEGACY);
+    uint32_t changed = h->config ^ value;
     uint64_t now = counter(h);
 
-    for (unsigned n = 0; n < HPET_TIMERS && (changed & LEGACY); n++)
-        drive(h, n, false); /* the old route */
-    h->config ^= changed;
-    if (changed & ENABLE)
+    if (changed & LEGACY)
+        change_routes(h);
+    if (changed & ENABLE) {
+        h->config ^= ENABLE;
         set_counter(h, now);
+    }
     for (unsigned n = 0; n < HPET_TIMERS; n++)
         drive_level(h, n);
 }
@@ -310,6 +325,7 @@ static void reset(void *dev, const struct device_env *env)
     *h = (struct hpet){
         .clock = env->clock,
         .irq = env->irq,
+        .rerouted = env->rerouted,
         .to_hpet = ratio_make_up(HPET_HZ, env->clock->tsc_hz),
         .to_tsc = ratio_make(env->clock->tsc_hz, HPET_HZ),
         .deadline = NEVER,

@@ -31,6 +31,7 @@ struct hpet_timer {
 struct hpet {
     const struct dev_clock *clock;
     struct irq_line irq;          /* its `set` and `ctx` count */
+    void (*rerouted)(void *ctx);  /* IRQ 0 and IRQ 8 were taken or given back */
     struct ratio to_hpet, to_tsc; /* TSC ticks to the counter's and back */
     uint64_t start;               /* TSC at which the counter was started */
     uint64_t base;                /* its value then, or while it is stopped */

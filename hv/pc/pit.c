@@ -4,6 +4,7 @@
 #include "hv/lib.h"
 
 #define CONTROL_PORT      0x43u
+#define CONTROL_BITS      0x3fu /* without the channel */
 #define READ_BACK         3u
 #define READ_BACK_COUNT   0x20u /* 0: latch */
 #define READ_BACK_STATUS  0x10u /* 0: latch */
@@ -173,6 +174,16 @@ static void update(void *dev)
     plan(p);
 }
 
+void pit_drive(struct pit *p)
+{
+    const struct pit_channel *c = &p->channel[0];
+
+    update(p);
+    p->ticks.owed = 0;
+    if (c->started)
+        irq_set(&p->irq0, output(p, c));
+}
+
 /* Before a channel is read or changed: first does what was due. */
 static void settle(struct pit *p, struct pit_channel *c)
 {
@@ -220,7 +231,7 @@ static void load(struct pit *p, struct pit_channel *c, uint32_t value)
         count = 2; /* one is illegal in modes 2 and 3 */
     c->next_count = count;
     c->null_count = true;
-    if (triggered(c) || (periodic(c) && c->started && c->gate))
+    if (triggered(c) || (periodic(c) && c->started))
         return;
     begin(p, c);
     if (!is_channel_0(p, c))
@@ -262,8 +273,8 @@ static void latch_status(struct pit *p, struct pit_channel *c)
     if (c->status_latched)
         return;
     settle(p, c);
-    c->status = (uint8_t)((output(p, c) ? STATUS_OUT : 0) | (c->null_count ? STATUS_NULL : 0) |
-                          (unsigned)c->access << 4 | (unsigned)c->mode << 1 | (c->bcd ? 1 : 0));
+    c->status =
+        (uint8_t)((output(p, c) ? STATUS_OUT : 0) | (c->null_count ? STATUS_NULL : 0) | c->control);
     c->status_latched = true;
 }
 
@@ -294,6 +305,7 @@ static void write_control(struct pit *p, uint8_t value)
         return;
     }
     settle(p, c);
+    c->control = value & CONTROL_BITS;
     c->access = value >> 4 & 3;
     c->mode = value >> 1 & 7;
     if (c->mode > 5)

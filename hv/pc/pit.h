@@ -30,6 +30,7 @@ struct pit_channel {
     bool null_count;            /* a written count or mode is not in use yet */
     bool write_high, read_high; /* the next byte is the high one */
     bool count_latched, status_latched;
+    uint8_t control; /* as the last control word says */
     uint8_t low, status;
     uint16_t latch;
     uint32_t count;      /* 1..65536 */
@@ -50,3 +51,8 @@ struct pit {
 };
 
 extern const struct device pit_device;
+
+/* Sets IRQ 0 to the output's level, after something else has driven it. Nothing is owed from
+ * before.
+ */
+void pit_drive(struct pit *p);

@@ -71,6 +71,15 @@ static void pulse_legacy(void *ctx, unsigned irq)
         pulse_line(ctx, irq);
 }
 
+/* Their lines are at their own levels again. */
+static void drive_legacy(void *ctx)
+{
+    struct platform *p = ctx;
+
+    pit_drive(&p->pit);
+    rtc_drive(&p->rtc);
+}
+
 static int send_message(void *ctx, uint64_t address, uint32_t data)
 {
     return irqchip_msi(ctx, address, data);
@@ -84,6 +93,7 @@ void platform_reset(struct platform *p, uint32_t devices, uint64_t now, uint64_t
                              .bus = &p->bus,
                              .pci = &p->pci,
                              .msi = devices & DEV_APIC ? send_message : NULL,
+                             .rerouted = drive_legacy,
                              .merge_ticks = p->timer_ticks == TICKS_MERGE,
                              .epoch = epoch,
                              .memory = memory,

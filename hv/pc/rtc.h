@@ -49,3 +49,6 @@ struct rtc {
 };
 
 extern const struct device rtc_device;
+
+/* As pit_drive(), for IRQ 8. */
+void rtc_drive(struct rtc *r);

@@ -36,9 +36,19 @@ static enum irq_state on_look(void *ctx, unsigned irq)
     return line_state;
 }
 
+static unsigned reroutes;
+
+static void on_reroute(void *ctx)
+{
+    assert_ptr_equal(ctx, &hpet);
+    assert_false(level[0] || level[8]);
+    reroutes++;
+}
+
 static int setup(void **state)
 {
     const struct device_env env = {.clock = &clock_,
+                                   .rerouted = on_reroute,
                                    .merge_ticks = true,
                                    .irq = {.set = on_line, .ctx = &hpet, .state = on_look}};
 
@@ -247,8 +257,12 @@ static void levels(void **state)
 static void legacy_route(void **state)
 {
     (void)state;
+    level[0] = level[8] = true; /* the PIT and the RTC had them */
+    reroutes = 0;
     put(0x10, 4, 3);
     assert_true(hpet_is_legacy(&hpet));
+    put(0x10, 4, 3);
+    assert_int_equal(reroutes, 1);
     put(0x100, 4, 0x04);
     put(0x108, 8, 500);
     put(0x120, 4, 20u << 9 | 0x04);
@@ -263,6 +277,7 @@ static void legacy_route(void **state)
     assert_int_equal(edges[21], 1);
     put(0x10, 4, 1);
     assert_false(level[0] || level[8]);
+    assert_int_equal(reroutes, 2);
     put(0x100, 4, 0x04); /* route 0 does not exist */
     put(0x108, 8, 10000);
     comes_at(10000);

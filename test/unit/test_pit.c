@@ -460,6 +460,48 @@ static void gate(void **state)
     assert_int_equal(in(0x61) & 0x20, 0);
 }
 
+/* What channel 2 shows in its status: output, null count, and the control word "exactly as
+ * written".
+ */
+static unsigned status(void)
+{
+    out(0x43, 0xe8);
+    return in(0x42);
+}
+
+/* 8254 data sheet, "Mode Definitions" and "Gate Pin Operations": counts while the gate is low. */
+static void gate_is_low(void **state)
+{
+    (void)state;
+    for (unsigned mode = 0; mode < 8; mode++) {
+        bool waits = mode % 4 == 1, first = mode == 0;
+
+        setup(NULL);
+        load(2, mode << 1, 1000);
+        assert_int_equal(status(), (first ? 0 : 0x80) | (waits ? 0x40 : 0) | 0x30 | mode << 1);
+        at(5000); /* nothing counts */
+        if (!waits)
+            assert_int_equal(latched(2), 1000);
+        assert_int_equal(in(0x61) & 0x20, first ? 0 : 0x20);
+        /* One more count: only modes 0 and 4 take it before the gate rises. */
+        out(0x42, 0xf4);
+        out(0x42, 0x01); /* 500 */
+        assert_int_equal(status() & 0x40, mode % 4 == 0 ? 0 : 0x40);
+        if (!waits)
+            assert_int_equal(latched(2), mode % 4 == 0 ? 500 : 1000);
+        out(0x61, 1);
+        assert_int_equal(status() & 0x40, 0);
+        assert_int_equal(latched(2), 500);
+        clock.now = tick(clock.now, 100) + 2;
+        assert_int_equal(latched(2), mode % 4 == 3 ? 300 : 400);
+        out(0x61, 0);
+        clock.now = tick(clock.now, 1000);
+        if (!waits) /* those began with the gate's edge, and go on without it */
+            assert_int_equal(latched(2), mode % 4 == 3 ? 300 : 400);
+        assert_int_equal(in(0x61) & 0x20, first ? 0 : 0x20);
+    }
+}
+
 static void one_shot(void **state)
 {
     (void)state;
@@ -543,6 +585,7 @@ int main(void)
         cmocka_unit_test_setup(access_modes, setup),
         cmocka_unit_test_setup(speaker_calibration, setup),
         cmocka_unit_test_setup(gate, setup),
+        cmocka_unit_test_setup(gate_is_low, setup),
         cmocka_unit_test_setup(one_shot, setup),
         cmocka_unit_test_setup(port_b, setup),
     };

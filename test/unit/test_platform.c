@@ -613,6 +613,76 @@ static void legacy_replacement(void **state)
     expect(0x20); /* the PIT's again */
 }
 
+static void set_legacy(bool on)
+{
+    assert_true(mmio_write(&p.bus, PC_HPET + 0x10, 4, on ? 3 : 1));
+}
+
+/* ... and each has its line at its own level again when the HPET gives it back; the HPET begins
+ * with its own. */
+static void legacy_replacement_ends(void **state)
+{
+    (void)state;
+    init_pics();
+    out(0x43, 0x30); /* mode 0: its output rises once */
+    out(0x40, 100);
+    out(0x40, 0);
+    out(0x70, 0x05); /* an alarm, as soon as the clock updates */
+    out(0x71, 0xff);
+    out(0x70, 0x03);
+    out(0x71, 0xff);
+    out(0x70, 0x01);
+    out(0x71, 0xff);
+    out(0x70, 0x0b);
+    out(0x71, 0x22);
+    set_legacy(true);
+    pass(2 * TSC_HZ);
+    assert_false(irqchip_pending(&p, 0));
+    set_legacy(false);
+    expect(0x20);
+    expect(0x28);
+    assert_false(irqchip_pending(&p, 0));
+    out(0x70, 0x0c); /* the alarm's level falls, and rises again */
+    assert_int_equal(in(0x71) & 0xa0, 0xa0);
+    pass(2 * TSC_HZ);
+    assert_true(irqchip_pending(&p, 0));
+    set_legacy(true);
+    assert_false(irqchip_pending(&p, 0));
+}
+
+/* Nobody waits for the ticks of a timer that is cut off: none is made up for. */
+static void legacy_replacement_owes_nothing(void **state)
+{
+    unsigned ticks = 0;
+
+    (void)state;
+    p.pit.ticks.merge = p.rtc.ticks.merge = false;
+    init_pics();
+    set_legacy(true);
+    out(0x43, 0x34);
+    out(0x40, 0xa9); /* 1 kHz */
+    out(0x40, 0x04);
+    out(0x70, 0x0b);
+    out(0x71, 0x42); /* 1024 Hz */
+    for (unsigned i = 0; i < 1000; i++)
+        pass(TSC_HZ / 1000);
+    set_legacy(false);
+    out(0x70, 0x0c);
+    for (unsigned i = 0; i < 100; i++) { /* for 10 ms */
+        pass(TSC_HZ / 10000);
+        while (irqchip_pending(&p, 0)) {
+            uint8_t vector = irqchip_ack(&p, 0);
+
+            ticks++;
+            out(0xa0, 0x20);
+            out(0x20, 0x20);
+            assert_true(vector == 0x20 || vector == 0x28);
+        }
+        (void)in(0x71);
+    }
+    assert_in_range(ticks, 18, 22);
+}
+
 /* A timer without a PIC causes no interrupt. */
 static void no_pic(void **state)
 {
@@ -698,6 +768,8 @@ int main(void)
         cmocka_unit_test_setup(ways_out, setup),
         cmocka_unit_test_setup(no_pic, setup),
         cmocka_unit_test_setup(legacy_replacement, setup),
+        cmocka_unit_test_setup(legacy_replacement_ends, setup),
+        cmocka_unit_test_setup(legacy_replacement_owes_nothing, setup),
         cmocka_unit_test_setup(words, setup),
         cmocka_unit_test_setup(put_together_again, setup),
         cmocka_unit_test_setup(time_stands_still, setup),
