@@ -258,12 +258,14 @@ enum irq_state irqchip_state(const struct platform *p, unsigned gsi)
 
 void irqchip_pulse(struct platform *p, unsigned gsi)
 {
+    unsigned pin = pin_of(gsi);
+
     /* The line stays high afterwards: a falling edge would withdraw the request. (A guest that
      * makes this input level-triggered is interrupted forever.) */
     if (p->devices & DEV_PIC)
         pic_pulse(&p->pic, gsi);
-    if (p->devices & DEV_APIC && gsi < IOAPIC_PINS && gsi != PIT_PIN)
-        ioapic_pulse(&p->ioapic, gsi == 0 ? PIT_PIN : gsi);
+    if ((p->devices & DEV_APIC) && pin < IOAPIC_PINS)
+        ioapic_pulse(&p->ioapic, pin);
 }
 
 int irqchip_msi(struct platform *p, uint64_t address, uint32_t data)

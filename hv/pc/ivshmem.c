@@ -168,7 +168,7 @@ static void plug(void *dev, const struct device_env *env)
 
     if (!(env->devices & DEV_PCI) || !ivshmem_is_there(d))
         return;
-    if (env->pci->messages && !d->msix.cap)
+    if (env->pci->msi && !d->msix.cap)
         msix_init(&d->msix, &d->pci, IVSHMEM_VECTORS, BAR_MSIX, 0);
     pci_plug(env->pci, &d->pci, IVSHMEM_SLOT + d->setup.number);
     msix_reset(&d->msix);

@@ -11,8 +11,8 @@
 
 struct msix {
     struct pci_function *function;
-    unsigned cap; /* the capability's offset; 0: there is none */
-    unsigned count;
+    unsigned cap;   /* the capability's offset; 0: there is none */
+    unsigned count; /* of messages; 0: only an interrupt line exists */
     struct msix_entry {
         uint32_t words[4]; /* address, upper address, data, vector control */
     } table[MSIX_VECTORS_MAX];

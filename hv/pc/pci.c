@@ -323,7 +323,6 @@ static void reset(void *dev, const struct device_env *env)
     p->ports = env->bus;
     p->irq = env->irq;
     p->msi = env->msi;
-    p->messages = env->msi != NULL;
 }
 
 static void plug_bridge(void *dev, const struct device_env *env)

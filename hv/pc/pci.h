@@ -86,9 +86,8 @@ struct pci {
     uint64_t deadline; /* the earliest `due` */
     const struct dev_clock *clock;
     struct io_bus *ports;
-    struct irq_line irq; /* its `set` and `ctx` count */
-    int (*msi)(void *ctx, uint64_t address, uint32_t data);
-    bool messages; /* there is who takes them */
+    struct irq_line irq;                                    /* its `set` and `ctx` count */
+    int (*msi)(void *ctx, uint64_t address, uint32_t data); /* NULL: no one takes messages */
 };
 
 extern const struct device pci_device;

@@ -75,17 +75,16 @@ static uint8_t encode_hour(const struct rtc *r, uint32_t hour)
 
 /* ---- the time ---- */
 
-static const uint8_t times[RTC_TIMES] = {REG_SECONDS, REG_MINUTES, REG_HOURS, REG_WEEKDAY,
-                                         REG_DAY,     REG_MONTH,   REG_YEAR,  REG_CENTURY};
+static const uint8_t times[] = {REG_SECONDS, REG_MINUTES, REG_HOURS, REG_WEEKDAY,
+                                REG_DAY,     REG_MONTH,   REG_YEAR,  REG_CENTURY};
 
-/* The number of a register in `times`, or RTC_TIMES. */
-static unsigned time_number(unsigned index)
+static bool is_time(unsigned index)
 {
     unsigned i = 0;
 
-    while (i < RTC_TIMES && times[i] != index)
+    while (i < ARRAY_LEN(times) && times[i] != index)
         i++;
-    return i;
+    return i < ARRAY_LEN(times);
 }
 
 /* The dividers for faster crystals, which a PC does not have, count as that for its own: QEMU's
@@ -141,15 +140,10 @@ static uint8_t shown(struct rtc *r, unsigned index)
     }
 }
 
-static uint8_t read_time(struct rtc *r, unsigned index)
-{
-    return updating(r) ? shown(r, index) : r->held[time_number(index)];
-}
-
 static void hold_time(struct rtc *r)
 {
-    for (unsigned i = 0; i < RTC_TIMES; i++)
-        r->held[i] = shown(r, times[i]);
+    for (unsigned i = 0; i < ARRAY_LEN(times); i++)
+        r->cmos[times[i]] = shown(r, times[i]);
 }
 
 /* ---- alarm ---- */
@@ -182,7 +176,7 @@ static int decode_hour(const struct rtc *r, unsigned v)
 /* One of the held registers, below `limit`; `least` if it holds no such number. */
 static uint32_t held(const struct rtc *r, unsigned index, int least, int limit)
 {
-    unsigned v = r->held[time_number(index)];
+    unsigned v = r->cmos[index];
     int n = index == REG_HOURS ? decode_hour(r, v) : decode(r, v, limit);
 
     return (uint32_t)(n < least ? least : n);
@@ -215,9 +209,10 @@ static uint64_t ahead(int from, int to, int modulus)
  * field; fixing a lower one can carry into a higher one, once each. */
 static uint64_t next_match(const struct rtc *r, uint64_t t)
 {
-    int second = r->alarm[0] >= ALARM_ANY ? ANY : decode(r, r->alarm[0], 60);
-    int minute = r->alarm[1] >= ALARM_ANY ? ANY : decode(r, r->alarm[1], 60);
-    int hour = r->alarm[2] >= ALARM_ANY ? ANY : decode_hour(r, r->alarm[2]);
+    const uint8_t *at = r->cmos;
+    int second = at[REG_SECONDS_ALARM] >= ALARM_ANY ? ANY : decode(r, at[REG_SECONDS_ALARM], 60);
+    int minute = at[REG_MINUTES_ALARM] >= ALARM_ANY ? ANY : decode(r, at[REG_MINUTES_ALARM], 60);
+    int hour = at[REG_HOURS_ALARM] >= ALARM_ANY ? ANY : decode_hour(r, at[REG_HOURS_ALARM]);
 
     if (second == INVALID || minute == INVALID || hour == INVALID)
         return NEVER;
@@ -373,10 +368,6 @@ static uint8_t read_reg_c(struct rtc *r)
 static uint8_t rtc_read(struct rtc *r)
 {
     switch (r->index) {
-    case REG_SECONDS_ALARM:
-    case REG_MINUTES_ALARM:
-    case REG_HOURS_ALARM:
-        return r->alarm[r->index / 2];
     case REG_A:
         return read_reg_a(r);
     case REG_B:
@@ -386,7 +377,7 @@ static uint8_t rtc_read(struct rtc *r)
     case REG_D:
         return D_VALID;
     default:
-        return time_number(r->index) < RTC_TIMES ? read_time(r, r->index) : r->cmos[r->index];
+        return is_time(r->index) && updating(r) ? shown(r, r->index) : r->cmos[r->index];
     }
 }
 
@@ -438,37 +429,30 @@ static void write_time(struct rtc *r, unsigned index, uint8_t value)
 
     if (counts)
         hold_time(r);
-    r->held[time_number(index)] = value;
+    r->cmos[index] = value;
     if (counts)
         release_time(r);
 }
 
 static void rtc_write(struct rtc *r, uint8_t value)
 {
-    if (time_number(r->index) == RTC_TIMES && r->index > REG_D) {
+    bool time = is_time(r->index);
+
+    if (r->index == REG_C || r->index == REG_D) /* cannot be written */
+        return;
+    if (r->index > REG_D && !time) {
         r->cmos[r->index] = value;
         return;
     }
     catch_up(r); /* what was due happened under the old settings */
-    switch (r->index) {
-    case REG_SECONDS_ALARM:
-    case REG_MINUTES_ALARM:
-    case REG_HOURS_ALARM:
-        r->alarm[r->index / 2] = value;
-        break;
-    case REG_A:
+    if (r->index == REG_A)
         write_reg_a(r, value);
-        break;
-    case REG_B:
+    else if (r->index == REG_B)
         write_reg_b(r, value);
-        break;
-    case REG_C: /* cannot be written */
-    case REG_D:
-        return;
-    default:
+    else if (time)
         write_time(r, r->index, value);
-        break;
-    }
+    else
+        r->cmos[r->index] = value; /* an alarm */
     plan_alarm(r);
     update_line(r);
     plan(r);

@@ -21,7 +21,6 @@
 #define RTC_IRQ        8u
 #define RTC_PORT       0x70u
 #define RTC_SIZE       128u
-#define RTC_TIMES      8u /* registers that show the time */
 /* The clock counts from long before 1970, so that it can show every year from 0 to 9999: the
  * calendar repeats every 400 years, of 146097 days. */
 #define RTC_BIAS_YEARS 2000u
@@ -40,12 +39,10 @@ struct rtc {
     uint64_t alarm_at;  /* seconds since `start`; NEVER */
     struct date date;   /* of second `date_of`, cached */
     uint64_t date_of;
-    uint8_t weekday;         /* days by which the guest's week is ahead of the calendar's */
-    uint8_t held[RTC_TIMES]; /* while the time stands still: its registers */
+    uint8_t weekday; /* days by which the guest's week is ahead of the calendar's */
     uint8_t index;
     uint8_t reg_a, reg_b, reg_c;
-    uint8_t alarm[3]; /* seconds, minutes, hours as written */
-    uint8_t cmos[RTC_SIZE];
+    uint8_t cmos[RTC_SIZE]; /* what is written; of the time: while it stands still */
 };
 
 extern const struct device rtc_device;

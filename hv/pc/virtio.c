@@ -145,19 +145,22 @@ unsigned virtio_width(unsigned reg)
     }
 }
 
+static uint32_t selected_word(uint64_t features, uint32_t select)
+{
+    return select < 2 ? (uint32_t)(features >> (32 * select)) : 0;
+}
+
 static uint32_t read_register(struct virtio *v, unsigned reg)
 {
     switch (reg) {
     case VIRTIO_DEVICE_FEATURE_SELECT:
         return v->feature_select;
     case VIRTIO_DEVICE_FEATURE:
-        return v->feature_select < 2 ? (uint32_t)(v->features >> (32 * v->feature_select)) : 0;
+        return selected_word(v->features, v->feature_select);
     case VIRTIO_DRIVER_FEATURE_SELECT:
         return v->driver_feature_select;
     case VIRTIO_DRIVER_FEATURE:
-        return v->driver_feature_select < 2
-                   ? (uint32_t)(v->driver_features >> (32 * v->driver_feature_select))
-                   : 0;
+        return selected_word(v->driver_features, v->driver_feature_select);
     case VIRTIO_CONFIG_VECTOR:
         return v->config_vector;
     case VIRTIO_NUM_QUEUES:
@@ -206,7 +209,7 @@ static void write_status(struct virtio *v, uint32_t value)
 /* A message that does not exist is refused: the driver reads back that there is none. */
 static uint16_t existing_vector(const struct virtio *v, uint32_t value)
 {
-    return value < v->vector_count ? (uint16_t)value : NO_VECTOR;
+    return value < v->msix.count ? (uint16_t)value : NO_VECTOR;
 }
 
 void virtio_enable_queue(struct virtio *v)

@@ -44,8 +44,7 @@ struct virtio {
     uint64_t features, driver_features;
     uint32_t feature_select, driver_feature_select;
     uint16_t queue_select, config_vector;
-    unsigned queue_count;  /* as in the model, unless the device has fewer after virtio_init() */
-    unsigned vector_count; /* the messages that exist; 0: only an interrupt line does */
+    unsigned queue_count; /* as in the model, unless the device has fewer after virtio_init() */
     uint8_t status, isr;
     bool legacy;         /* the driver uses the legacy registers */
     unsigned window_cap; /* offset of the capability for accesses through configuration space */

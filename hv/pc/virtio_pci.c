@@ -170,10 +170,8 @@ void virtio_pci_plug(struct virtio *v, struct pci *p, unsigned slot, bool transi
 {
     if (!v->window_cap)
         make_function(v, transitional);
-    if (p->messages && !v->msix.cap) {
+    if (p->msi && !v->msix.cap)
         msix_init(&v->msix, &v->pci, v->queue_count + 1, BAR_MEMORY, MSIX_AT);
-        v->vector_count = v->msix.count;
-    }
     pci_plug(p, &v->pci, slot);
     v->msix.function = &v->pci;
     msix_reset(&v->msix);
