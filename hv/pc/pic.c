@@ -10,6 +10,9 @@
 #define ICW1_INIT     0x10u
 #define ICW4_AUTO_EOI 0x02u
 #define ICW4_SFNM     0x10u
+#define OCW2_ROTATE   0x80u
+#define OCW2_SPECIFIC 0x40u
+#define OCW2_EOI      0x20u
 #define OCW3          0x08u
 #define OCW3_POLL     0x04u
 #define OCW3_READ     0x02u
@@ -200,33 +203,15 @@ static void start_init(struct pic_chip *c, uint32_t value)
 
 static void write_ocw2(struct pic_chip *c, uint32_t value)
 {
-    unsigned n = value & 7, current = highest(c, in_service(c));
+    unsigned n = value & OCW2_SPECIFIC ? value & 7 : highest(c, in_service(c));
+    bool rotate = value & OCW2_ROTATE;
 
-    switch (value >> 5) {
-    case 1: /* non-specific EOI */
-        eoi(c, current, false);
-        break;
-    case 3: /* specific EOI */
-        eoi(c, n, false);
-        break;
-    case 5: /* rotate on non-specific EOI */
-        eoi(c, current, true);
-        break;
-    case 7: /* rotate on specific EOI */
-        eoi(c, n, true);
-        break;
-    case 6: /* set priority: n becomes the lowest */
-        c->priority = (uint8_t)((n + 1) & 7);
-        break;
-    case 4:
-        c->rotate_on_auto_eoi = true;
-        break;
-    case 0:
-        c->rotate_on_auto_eoi = false;
-        break;
-    default: /* 2: no operation */
-        break;
-    }
+    if (value & OCW2_EOI)
+        eoi(c, n, rotate);
+    else if (!(value & OCW2_SPECIFIC))
+        c->rotate_on_auto_eoi = rotate;
+    else if (rotate)
+        c->priority = (uint8_t)((n + 1) & 7); /* n becomes the lowest */
 }
 
 static void write_ocw3(struct pic_chip *c, uint32_t value)
