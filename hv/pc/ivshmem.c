@@ -49,15 +49,14 @@ static uint64_t table_read(void *dev, uint64_t offset, unsigned size)
 {
     const struct ivshmem *d = dev;
 
-    return has_doorbells(d) ? msix_read(&d->msix, (unsigned)offset, size) : 0;
+    return msix_read(&d->msix, (unsigned)offset, size);
 }
 
 static void table_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
 {
     struct ivshmem *d = dev;
 
-    if (has_doorbells(d))
-        msix_write(&d->msix, (unsigned)offset, size, (uint32_t)value);
+    msix_write(&d->msix, (unsigned)offset, size, (uint32_t)value);
 }
 
 /* Only accesses that the root makes for the guest come here: its own go to the memory. */
@@ -100,8 +99,7 @@ static void after_write(void *dev, unsigned at, unsigned size)
 
     (void)at;
     (void)size;
-    if (has_doorbells(d))
-        msix_written(&d->msix);
+    msix_written(&d->msix);
 }
 
 /* ---- where the memory is ---- */
@@ -171,7 +169,7 @@ static void plug(void *dev, const struct device_env *env)
     if (env->pci->msi && !d->msix.cap)
         msix_init(&d->msix, &d->pci, IVSHMEM_VECTORS, BAR_MSIX, 0);
     pci_plug(env->pci, &d->pci, IVSHMEM_SLOT + d->setup.number);
-    msix_reset(&d->msix);
+    msix_reset(&d->msix, &d->pci);
     d->mask = 0;
     __atomic_store_n(d->setup.rung, 0, __ATOMIC_RELEASE);
 }

@@ -23,13 +23,14 @@ void msix_init(struct msix *m, struct pci_function *f, unsigned count, unsigned 
     } __attribute__((packed))
     body = {(uint16_t)(count - 1), offset | bar, (offset + PENDING) | bar};
 
-    *m = (struct msix){.function = f, .count = count};
+    m->count = count;
     m->cap = pci_add_capability(f, PCI_CAP_MSIX, &body, sizeof(body));
     f->writable[m->cap + CONTROL_HIGH] = ENABLE | FUNCTION_MASK;
 }
 
-void msix_reset(struct msix *m)
+void msix_reset(struct msix *m, struct pci_function *f)
 {
+    m->function = f;
     m->pending = 0;
     for (unsigned i = 0; i < m->count; i++)
         m->table[i] = (struct msix_entry){{0, 0, 0, MASKED}};

@@ -22,8 +22,8 @@ struct msix {
 /* Adds the capability: `count` messages, at `offset` in BAR `bar`. */
 void msix_init(struct msix *m, struct pci_function *f, unsigned count, unsigned bar,
                uint32_t offset);
-/* The power-on state. After pci_plug(). */
-void msix_reset(struct msix *m);
+/* The power-on state, also without messages. After pci_plug(). */
+void msix_reset(struct msix *m, struct pci_function *f);
 
 bool msix_is_enabled(const struct msix *m);
 /* Sends message `n`, below `count`, or keeps it pending while it is masked. */

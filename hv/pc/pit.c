@@ -319,6 +319,7 @@ static void write_control(struct pit *p, uint8_t value)
 
 static uint8_t read_count(struct pit *p, struct pit_channel *c)
 {
+    bool both = c->access == 3, high = both ? c->read_high : c->access == 2;
     uint16_t v;
 
     if (c->status_latched) {
@@ -327,16 +328,10 @@ static uint8_t read_count(struct pit *p, struct pit_channel *c)
     }
     settle(p, c);
     v = c->count_latched ? c->latch : counter(p, c);
-    if (c->access == 3) {
-        bool high = c->read_high;
-
-        c->read_high = !high;
-        if (high)
-            c->count_latched = false;
-        return (uint8_t)(high ? v >> 8 : v);
-    }
-    c->count_latched = false;
-    return (uint8_t)(c->access == 2 ? v >> 8 : v);
+    if (!both || high)
+        c->count_latched = false; /* this was its last byte */
+    c->read_high = both && !high;
+    return (uint8_t)(high ? v >> 8 : v);
 }
 
 static uint32_t pit_in(void *dev, uint16_t port, unsigned size)

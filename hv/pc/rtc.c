@@ -19,19 +19,14 @@ enum {
     REG_B,
     REG_C,
     REG_D,
-    REG_BASE_LOW = 0x15,
-    REG_BASE_HIGH,
-    REG_EXTENDED_LOW,
-    REG_EXTENDED_HIGH,
-    REG_EXTENDED2_LOW = 0x30,
-    REG_EXTENDED2_HIGH,
-    REG_CENTURY,
-    REG_16M_LOW = 0x34,
-    REG_16M_HIGH,
-    /* QEMU's firmware interface: memory above 4 GB, in 64 KB. */
-    REG_4G_LOW = 0x5b,
-    REG_4G_MIDDLE,
-    REG_4G_HIGH,
+    REG_CENTURY = 0x32,
+    /* Memory, in two bytes each: the first 640 KB, what is above 1 MB (twice) in KB, and above 16
+     * MB in 64 KB. Above 4 GB, in 64 KB, in three bytes: QEMU's firmware interface. */
+    REG_BASE = 0x15,
+    REG_EXTENDED = 0x17,
+    REG_EXTENDED2 = 0x30,
+    REG_16M = 0x34,
+    REG_4G = 0x5b,
 };
 
 #define A_UIP       0x80u
@@ -336,15 +331,12 @@ static void init_cmos(struct rtc *r, uint64_t memory)
     uint64_t below = memory_below(memory), above_hole = (memory - below) >> 16;
     uint64_t above_16m = below > (16ull << 20) ? (below - (16ull << 20)) >> 16 : 0;
 
-    r->cmos[REG_BASE_LOW] = 640 & 0xff;
-    r->cmos[REG_BASE_HIGH] = 640 >> 8;
-    r->cmos[REG_EXTENDED_LOW] = r->cmos[REG_EXTENDED2_LOW] = (uint8_t)extended;
-    r->cmos[REG_EXTENDED_HIGH] = r->cmos[REG_EXTENDED2_HIGH] = (uint8_t)(extended >> 8);
-    r->cmos[REG_16M_LOW] = (uint8_t)above_16m;
-    r->cmos[REG_16M_HIGH] = (uint8_t)(above_16m >> 8);
-    r->cmos[REG_4G_LOW] = (uint8_t)above_hole;
-    r->cmos[REG_4G_MIDDLE] = (uint8_t)(above_hole >> 8);
-    r->cmos[REG_4G_HIGH] = (uint8_t)(above_hole >> 16);
+    put_le16(&r->cmos[REG_BASE], 640);
+    put_le16(&r->cmos[REG_EXTENDED], (uint16_t)extended);
+    put_le16(&r->cmos[REG_EXTENDED2], (uint16_t)extended);
+    put_le16(&r->cmos[REG_16M], (uint16_t)above_16m);
+    put_le16(&r->cmos[REG_4G], (uint16_t)above_hole);
+    r->cmos[REG_4G + 2] = (uint8_t)(above_hole >> 16);
 }
 
 static uint8_t read_reg_a(const struct rtc *r)

@@ -85,16 +85,11 @@ static uint32_t read_device(const struct virtio *v, unsigned offset, unsigned si
 /* The address that a half of one of the three registers is of; NULL: it is another register. */
 static uint64_t *address(struct virtqueue *q, unsigned reg)
 {
-    switch (reg & ~HIGH_HALF) {
-    case VIRTIO_QUEUE_DESC:
-        return &q->desc;
-    case VIRTIO_QUEUE_DRIVER:
-        return &q->avail;
-    case VIRTIO_QUEUE_DEVICE:
-        return &q->used;
-    default:
-        return NULL;
-    }
+    uint64_t *const addresses[] = {&q->desc, &q->avail, &q->used}; /* in the registers' order */
+
+    return reg >= VIRTIO_QUEUE_DESC && reg < VIRTIO_ISR
+               ? addresses[(reg - VIRTIO_QUEUE_DESC) / sizeof(uint64_t)]
+               : NULL;
 }
 
 static uint32_t read_queue(struct virtio *v, unsigned reg)

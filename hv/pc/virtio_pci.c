@@ -173,7 +173,6 @@ void virtio_pci_plug(struct virtio *v, struct pci *p, unsigned slot, bool transi
     if (p->msi && !v->msix.cap)
         msix_init(&v->msix, &v->pci, v->queue_count + 1, BAR_MEMORY, MSIX_AT);
     pci_plug(p, &v->pci, slot);
-    v->msix.function = &v->pci;
-    msix_reset(&v->msix);
+    msix_reset(&v->msix, &v->pci);
     virtio_reset(v);
 }

@@ -118,7 +118,7 @@ static void plug(struct probe *p, unsigned slot)
     pci_add_bar(&p->pci, 2, &(struct pci_bar){0x2000, .memory = &memory_ops});
     msix_init(&p->msix, &p->pci, 3, 2, 0);
     pci_plug(&pci_bus, &p->pci, slot);
-    msix_reset(&p->msix);
+    msix_reset(&p->msix, &p->pci);
 }
 
 static int setup(void **state)
@@ -454,7 +454,7 @@ static void again(void **state)
     pci_fixture_reset();
     pci_plug(&pci_bus, &probes[0].pci, SLOT);
     pci_plug(&pci_bus, &probes[2].pci, THIRD);
-    msix_reset(&probes[0].msix);
+    msix_reset(&probes[0].msix, &probes[0].pci);
     power_on(state);
     assert_int_equal(get(CONTROL, 2), 2);
     assert_true(!answers_ports(0xd000) && !answers_memory(0xc0000000));
