@@ -40,14 +40,9 @@ static void update(void *dev)
 }
 
 /* The bytes of a register that an access of `size` at its byte `at` reaches. */
-static uint32_t reach(unsigned at, unsigned size)
-{
-    return io_ones(size) << (8 * at);
-}
-
 static uint32_t part(uint32_t value, unsigned at, unsigned size)
 {
-    return (value & reach(at, size)) >> (8 * at);
+    return value >> (8 * at) & io_ones(size);
 }
 
 /* The status is the lower word, the enable register the upper one. */
@@ -64,7 +59,7 @@ static void event_out(void *dev, uint16_t port, unsigned size, uint32_t value)
 {
     struct acpi_pm *a = dev;
     unsigned at = port - PC_PM1A_EVENT;
-    uint32_t mask = reach(at, size), enable = (uint32_t)a->enable << 16;
+    uint32_t mask = io_ones(size) << (8 * at), enable = (uint32_t)a->enable << 16;
 
     value = value << (8 * at) & mask;
     update(a);
@@ -84,7 +79,8 @@ static void control_out(void *dev, uint16_t port, unsigned size, uint32_t value)
 {
     struct acpi_pm *a = dev;
     unsigned at = port - PC_PM1A_CONTROL;
-    uint32_t mask = reach(at, size), control = (a->control & ~mask) | (value << (8 * at) & mask);
+    uint32_t mask = io_ones(size) << (8 * at),
+             control = (a->control & ~mask) | (value << (8 * at) & mask);
 
     a->control = (uint16_t)(control & (BM_RLD | SLP_TYP));
     if ((control & SLP_EN) && (control & SLP_TYP) >> TYPE_SHIFT == PC_S5_TYPE)

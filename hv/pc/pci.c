@@ -5,7 +5,6 @@
 #include "hv/pc/pci_registers.h"
 
 #define ADDRESS_ENABLE   0x80000000u
-#define BUS_OF(address)  ((address) >> 16 & 0xffu)
 #define FUNCTION_SPACE   0x1000u /* of each function in ECAM */
 #define FUNCTIONS        8u      /* per slot in configuration addresses */
 #define FIRST_CAP        0x40u
@@ -220,11 +219,11 @@ void pci_intx(struct pci_function *f, bool level)
 
 /* ---- configuration space ---- */
 
-static struct pci_function *find(const struct pci *p, unsigned bus, unsigned slot,
-                                 unsigned function)
+/* By bus, slot and function, as both ways of access number them: 8, 5 and 3 bits. */
+static struct pci_function *find(const struct pci *p, unsigned number)
 {
-    for (unsigned i = 0; bus == 0 && function == 0 && i < p->count; i++)
-        if (p->functions[i]->slot == slot && !p->functions[i]->apart)
+    for (unsigned i = 0; i < p->count; i++)
+        if (p->functions[i]->slot * FUNCTIONS == number && !p->functions[i]->apart)
             return p->functions[i];
     return NULL;
 }
@@ -263,10 +262,7 @@ static void write_config(struct pci_function *f, unsigned at, unsigned size, uin
 
 static struct pci_function *addressed(const struct pci *p)
 {
-    if (!(p->address & ADDRESS_ENABLE))
-        return NULL;
-    return find(p, BUS_OF(p->address), p->address >> 11 & (PCI_SLOTS - 1),
-                p->address >> 8 & (FUNCTIONS - 1));
+    return p->address & ADDRESS_ENABLE ? find(p, p->address >> 8 & 0xffff) : NULL;
 }
 
 static unsigned addressed_register(const struct pci *p, uint16_t port)
@@ -286,9 +282,7 @@ static void data_out(void *dev, uint16_t port, unsigned size, uint32_t value)
 
 static struct pci_function *at_ecam(const struct pci *p, uint64_t offset)
 {
-    unsigned number = (unsigned)(offset / FUNCTION_SPACE);
-
-    return find(p, 0, number / FUNCTIONS, number % FUNCTIONS);
+    return find(p, (unsigned)(offset / FUNCTION_SPACE));
 }
 
 /* There are no extended capabilities: the space above the first 256 bytes reads ones. */

@@ -198,27 +198,32 @@ static void settle(struct pit *p, struct pit_channel *c)
     }
 }
 
+/* Channel 0 has begun or stopped: in mode 0 with its output low. Elsewhere an interrupt that waits
+ * in the PIC stays. */
+static void restart(struct pit *p, const struct pit_channel *c)
+{
+    if (!is_channel_0(p, c))
+        return;
+    p->ticks.owed = 0;
+    if (c->mode == MODE_TERMINAL_COUNT)
+        irq_set(&p->irq0, false);
+    plan(p);
+}
+
 static void begin(struct pit *p, struct pit_channel *c)
 {
-    if (is_channel_0(p, c))
-        p->ticks.owed = 0;
     take_next_count(c);
     c->start = p->clock->now;
     c->base = c->stopped_at = 0;
     c->started = true;
     c->done = false;
+    restart(p, c);
 }
 
 static void stop(struct pit *p, struct pit_channel *c)
 {
     c->started = false;
-    if (!is_channel_0(p, c))
-        return;
-    p->ticks.owed = 0;
-    /* Only mode 0 stops with the output low. Elsewhere an interrupt that waits in the PIC stays. */
-    if (c->mode == MODE_TERMINAL_COUNT)
-        irq_set(&p->irq0, false);
-    plan(p);
+    restart(p, c);
 }
 
 static void load(struct pit *p, struct pit_channel *c, uint32_t value)
@@ -231,14 +236,8 @@ static void load(struct pit *p, struct pit_channel *c, uint32_t value)
         count = 2; /* one is illegal in modes 2 and 3 */
     c->next_count = count;
     c->null_count = true;
-    if (triggered(c) || (periodic(c) && c->started))
-        return;
-    begin(p, c);
-    if (!is_channel_0(p, c))
-        return;
-    if (c->mode == MODE_TERMINAL_COUNT)
-        irq_set(&p->irq0, false);
-    plan(p);
+    if (!triggered(c) && !(periodic(c) && c->started))
+        begin(p, c);
 }
 
 static void write_count(struct pit *p, struct pit_channel *c, uint8_t value)
