@@ -478,7 +478,7 @@ void lapic_undo_wake(struct lapic *l, const struct lapic_wake *w)
 
 /* ---- registers ---- */
 
-static void set_lint0(struct lapic *l)
+static void change_lint0(struct lapic *l)
 {
     uint32_t lint0 = lapic_reg(l, LAPIC_LVT_LINT0);
 
@@ -496,7 +496,7 @@ static void write_svr(struct lapic *l, uint32_t value)
         return;
     for (unsigned lvt = LAPIC_LVT_TIMER; lvt <= LAPIC_LVT_ERROR; lvt += 16)
         put(l, lvt, lapic_reg(l, lvt) | LAPIC_LVT_MASKED);
-    set_lint0(l);
+    change_lint0(l);
 }
 
 static void write_lvt(struct lapic *l, unsigned offset, uint32_t value)
@@ -508,7 +508,7 @@ static void write_lvt(struct lapic *l, unsigned offset, uint32_t value)
     else
         put(l, offset, value);
     if (offset == LAPIC_LVT_LINT0)
-        set_lint0(l);
+        change_lint0(l);
 }
 
 static void write_divide(struct lapic *l, uint32_t value, uint64_t now)
@@ -694,7 +694,7 @@ void lapic_reset(struct lapic *l, uint64_t tsc_hz, bool init)
     reset_registers(l);
     if (first && !init)
         put(l, LAPIC_LVT_LINT0, LAPIC_EXTINT << LVT_MODE_SHIFT);
-    set_lint0(l);
+    change_lint0(l);
     (void)lapic_update(l);
 }
 
@@ -717,6 +717,6 @@ bool lapic_set_base(struct lapic *l, uint64_t value, unsigned address_bits)
     else
         reset_registers(l);
     (void)lapic_update(l);
-    set_lint0(l);
+    change_lint0(l);
     return true;
 }

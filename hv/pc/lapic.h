@@ -11,7 +11,8 @@
  * LAPIC_PERIOD_LEAST becomes that long: otherwise the guest would do nothing but exit.
  *
  * Differences from the real part: the ID register cannot be written. There is no CMCI, as CPUID
- * shows no machine-check architecture. SMIs are ignored.
+ * shows no machine-check architecture. SMIs are ignored. LINT0's delivery status and remote IRR
+ * read 0, and its polarity is believed to be right.
  */
 #pragma once
 
