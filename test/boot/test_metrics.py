@@ -152,12 +152,12 @@ class Prometheus:
 def test_counters_do_not_go_back(m):
     """A guest that starts again goes on counting: only one that is deleted and made again begins at 0."""
     def counters():
-        return {k: v for k, v in metrics(m)[1].items() if k[0].endswith(("_total", "_count", "_sum", "_bucket")) and 'guest="net"' in k[1]}
+        return {k: v for k, v in metrics(m)[1].items() if k[0].endswith(("_total", "_count", "_sum", "_bucket")) and 'guest="hog"' in k[1]}
 
-    m.wait_for("/v1/guests/net", lambda g: g["state"] == "running" and g["vcpus"][0]["entries"] > 100, "it does not run")
-    before, started = counters(), m.guest("net")["started_tsc"]
-    assert m.request("POST", "/v1/guests/net/actions", '{"action": "reset"}')[0] == 202
-    m.wait_for("/v1/guests/net", lambda g: g["state"] == "running" and g["started_tsc"] > started, "it does not start again")
+    m.wait_for("/v1/guests/hog", lambda g: g["state"] == "running" and g["vcpus"][0]["entries"] > 100, "it does not run")
+    before, started = counters(), m.guest("hog")["started_tsc"]
+    assert m.request("POST", "/v1/guests/hog/actions", '{"action": "reset"}')[0] == 202
+    m.wait_for("/v1/guests/hog", lambda g: g["state"] == "running" and g["started_tsc"] > started, "it does not start again")
     after = counters()
     assert len(before) > 20 and not [(k, v, after.get(k)) for k, v in before.items() if not after.get(k, -1) >= v]
 
