@@ -124,19 +124,12 @@ enum msr_result msr_policy_write(struct msr_policy *p, uint32_t msr, uint64_t va
     }
 }
 
-/* The place of an MSR among the bits for one direction; BITMAP_SIZE: not covered by the bitmap. */
-static uint32_t bitmap_byte(uint32_t msr)
-{
-    if (msr < BITMAP_MSRS)
-        return msr / 8;
-    if (msr >= MSR_HIGH && msr < MSR_HIGH + BITMAP_MSRS)
-        return BITMAP_READ_HIGH + (msr - MSR_HIGH) / 8;
-    return BITMAP_SIZE;
-}
-
+/* The bitmap has bits for the first MSRs and for those from MSR_HIGH on: `msr` is one of them. */
 static void allow(uint8_t *bitmap, uint32_t msr, uint32_t direction)
 {
-    bitmap[(direction + bitmap_byte(msr)) % BITMAP_SIZE] &= (uint8_t) ~(1u << (msr & 7));
+    uint32_t byte = msr % BITMAP_MSRS / 8 + (msr >= MSR_HIGH ? BITMAP_READ_HIGH : 0);
+
+    bitmap[direction + byte] &= (uint8_t) ~(1u << (msr & 7));
 }
 
 void msr_bitmap_make(uint8_t bitmap[4096])
@@ -153,13 +146,4 @@ void msr_bitmap_make(uint8_t bitmap[4096])
 void msr_bitmap_allow(uint8_t bitmap[4096], uint32_t msr, bool write)
 {
     allow(bitmap, msr, write ? BITMAP_WRITE_LOW : 0);
-}
-
-bool msr_bitmap_exits(const uint8_t bitmap[4096], uint32_t msr, bool write)
-{
-    uint32_t byte = bitmap_byte(msr);
-
-    if (byte == BITMAP_SIZE)
-        return true;
-    return bitmap[byte + (write ? BITMAP_WRITE_LOW : 0)] >> (msr & 7) & 1;
 }

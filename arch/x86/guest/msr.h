@@ -41,7 +41,5 @@ enum msr_result msr_policy_write(struct msr_policy *p, uint32_t msr, uint64_t va
 /* Fills a VMX MSR bitmap (4096 bytes): everything exits except the guest's own MSRs and reads of
  * the TSC. SDM 3C "MSR-Bitmap Address". */
 void msr_bitmap_make(uint8_t bitmap[4096]);
-/* Lets RDMSR, or WRMSR, of one more MSR through. */
+/* Lets RDMSR, or WRMSR, of one more MSR through, for which the bitmap has bits. */
 void msr_bitmap_allow(uint8_t bitmap[4096], uint32_t msr, bool write);
-/* Reads such a bitmap: true if the access exits. */
-bool msr_bitmap_exits(const uint8_t bitmap[4096], uint32_t msr, bool write);
