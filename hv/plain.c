@@ -13,8 +13,7 @@
 #define C1_OSC        0x9du
 #define C1_PM         0x9eu
 #define C1_APC        0x9fu
-#define REPLACEMENT   "\xef\xbf\xbd" /* U+FFFD */
-#define FIRST_AFTER_C 0xa0u          /* the first code point after the C1 controls */
+#define FIRST_AFTER_C 0xa0u /* the first code point after the C1 controls */
 
 enum plain_state {
     PLAIN_GROUND, /* plain_is_itself() knows that this is 0 */
@@ -24,35 +23,12 @@ enum plain_state {
     PLAIN_CHAR,   /* in a UTF-8 sequence */
 };
 
-struct range {
-    uint32_t first, last;
-};
-
-/* Invisible characters, and those that change how others look: Unicode's bidirectional and
- * invisible format characters, line separators, surrogates, tags. */
-static bool is_special(uint32_t c)
+size_t plain_ascii(const struct plain *p, uint32_t c, char *out)
 {
-    static const struct range ranges[] = {
-        {0xad, 0xad},     {0x61c, 0x61c},   {0x180e, 0x180e},   {0x200b, 0x200f},
-        {0x2028, 0x202e}, {0x2060, 0x206f}, {0xd800, 0xdfff},   {0xfeff, 0xfeff},
-        {0xfff9, 0xfffb}, {0xfffe, 0xffff}, {0xe0000, 0xe0fff},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(ranges); i++)
-        if (c >= ranges[i].first && c <= ranges[i].last)
-            return true;
-    return false;
-}
-
-static size_t put_unknown(enum plain_set set, char *out)
-{
-    if (set == PLAIN_ASCII) {
-        out[0] = '?';
-        return 1;
-    }
-    for (size_t i = 0; i < sizeof(REPLACEMENT) - 1; i++)
-        out[i] = REPLACEMENT[i];
-    return sizeof(REPLACEMENT) - 1;
+    (void)p;
+    (void)c;
+    out[0] = '?';
+    return 1;
 }
 
 /* A C1 control, in any encoding, may open a sequence. */
@@ -105,7 +81,7 @@ static bool take_sequence(struct plain *p, uint8_t byte)
 }
 
 /* A UTF-8 sequence is complete. */
-static size_t take_character(struct plain *p, enum plain_set set, char *out)
+static size_t take_character(struct plain *p, plain_other *other, char *out)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     uint32_t c = p->bytes[0] & (0x7fu >> p->length);
@@ -114,27 +90,23 @@ static size_t take_character(struct plain *p, enum plain_set set, char *out)
     for (unsigned i = 1; i < p->length; i++)
         c = c << 6 | (p->bytes[i] & 0x3fu);
     if (c < least[p->length] || c > 0x10ffff)
-        return put_unknown(set, out);
+        return other(p, PLAIN_INVALID, out);
     if (c < FIRST_AFTER_C) {
         take_c1(p, c);
         return 0;
     }
-    if (set == PLAIN_ASCII || is_special(c))
-        return put_unknown(set, out);
-    for (unsigned i = 0; i < p->length; i++)
-        out[i] = (char)p->bytes[i];
-    return p->length;
+    return other(p, c, out);
 }
 
 /* A non-ASCII byte while no sequence is open. */
-static size_t begin_character(struct plain *p, enum plain_set set, uint8_t byte, char *out)
+static size_t begin_character(struct plain *p, plain_other *other, uint8_t byte, char *out)
 {
     if (byte < FIRST_AFTER_C) { /* a C1 control of an 8-bit terminal */
         take_c1(p, byte);
         return 0;
     }
     if (byte < 0xc2 || byte > 0xf4)
-        return put_unknown(set, out);
+        return other(p, PLAIN_INVALID, out);
     p->state = PLAIN_CHAR;
     p->bytes[0] = byte;
     p->length = 1;
@@ -142,10 +114,10 @@ static size_t begin_character(struct plain *p, enum plain_set set, uint8_t byte,
     return 0;
 }
 
-static size_t feed_ground(struct plain *p, enum plain_set set, uint8_t byte, char *out)
+static size_t feed_ground(struct plain *p, plain_other *other, uint8_t byte, char *out)
 {
     if (byte >= CONTINUATION)
-        return begin_character(p, set, byte, out);
+        return begin_character(p, other, byte, out);
     if (byte == ESC)
         p->state = PLAIN_ESCAPE;
     if ((byte < ' ' && byte != '\t' && byte != '\n') || byte == DEL)
@@ -154,23 +126,23 @@ static size_t feed_ground(struct plain *p, enum plain_set set, uint8_t byte, cha
     return 1;
 }
 
-size_t plain_feed(struct plain *p, enum plain_set set, uint8_t byte, char out[PLAIN_MAX])
+size_t plain_feed(struct plain *p, plain_other *other, uint8_t byte, char out[PLAIN_MAX])
 {
     size_t n = 0;
 
     if (p->state == PLAIN_CHAR) {
         if ((byte & 0xc0) == CONTINUATION) {
             p->bytes[p->length++] = byte;
-            return --p->missing ? 0 : take_character(p, set, out);
+            return --p->missing ? 0 : take_character(p, other, out);
         }
-        n = put_unknown(set, out); /* it was cut short */
+        n = other(p, PLAIN_INVALID, out); /* it was cut short */
         p->state = PLAIN_GROUND;
     } else if (byte == '\n') {
         p->state = PLAIN_GROUND;
     } else if (p->state != PLAIN_GROUND && take_sequence(p, byte)) {
         return 0;
     }
-    return n + feed_ground(p, set, byte, out + n);
+    return n + feed_ground(p, other, byte, out + n);
 }
 
 size_t plain_line(struct plain *p, const char *text, size_t n, char *out, size_t room)
@@ -185,7 +157,7 @@ size_t plain_line(struct plain *p, const char *text, size_t n, char *out, size_t
             out[used++] = text[i];
             continue;
         }
-        count = plain_feed(p, PLAIN_ASCII, (uint8_t)text[i], shown);
+        count = plain_feed(p, plain_ascii, (uint8_t)text[i], shown);
         for (size_t k = 0; k < count && used < room; k++)
             out[used++] = shown[k] < ' ' ? ' ' : shown[k];
     }

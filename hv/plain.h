@@ -1,16 +1,11 @@
 /*
  * Makes untrusted text harmless to a terminal: no control characters (C0, DEL and C1, raw or as
- * UTF-8), no escape sequences, nothing that moves the cursor or changes the writing direction.
- * ECMA-48 "Control functions"; Unicode 15 chapter 23 "Special Areas and Format Characters". Pure.
+ * UTF-8), no escape sequences, nothing that moves the cursor. What becomes of other characters is
+ * the caller's choice. ECMA-48 "Control functions". Pure.
  */
 #pragma once
 
 #include "hv/types.h"
-
-enum plain_set {
-    PLAIN_ASCII, /* one '?' for each other character: for unknown terminals */
-    PLAIN_UTF8,  /* other characters as they are, U+FFFD for invalid sequences */
-};
 
 /* The state between two bytes. All zero: the beginning. */
 struct plain {
@@ -20,13 +15,21 @@ struct plain {
     uint8_t bytes[4];
 };
 
+/* Writes what to show for a character beyond ASCII and the C1 controls: the code point `c`, whose
+ * UTF-8 is in p->bytes; PLAIN_INVALID: what is no character. Returns the number of bytes, at
+ * most 4. */
+typedef size_t plain_other(const struct plain *p, uint32_t c, char *out);
+#define PLAIN_INVALID UINT32_MAX
+/* One '?': for unknown terminals. */
+size_t plain_ascii(const struct plain *p, uint32_t c, char *out);
+
 /* The most output for one byte: the end of what came before, and itself. */
 #define PLAIN_MAX 8u
 
 /* Takes a byte and writes what to show for it; returns the number of bytes. Tabs and line feeds
  * pass unchanged; a line feed also ends any sequence that it interrupts. A carriage return is
  * dropped. */
-size_t plain_feed(struct plain *p, enum plain_set set, uint8_t byte, char out[PLAIN_MAX]);
+size_t plain_feed(struct plain *p, plain_other *other, uint8_t byte, char out[PLAIN_MAX]);
 
 /* True: the byte is shown as it is and changes no state, so plain_feed() need not be called. */
 static inline bool plain_is_itself(const struct plain *p, uint8_t byte)

@@ -208,7 +208,7 @@ static bool add_byte(struct serial_feed *f, uint8_t byte)
         f->text[f->length++] = (char)byte;
         return false;
     }
-    n = plain_feed(&f->plain, PLAIN_ASCII, byte, shown);
+    n = plain_feed(&f->plain, plain_ascii, byte, shown);
     for (size_t i = 0; i < n && shown[i] != '\n'; i++)
         f->text[f->length++] = shown[i];
     return n > 0 && shown[n - 1] == '\n';

@@ -1,5 +1,6 @@
 /* A guest's console: its output goes to standard output, typed keys go to the guest. */
 #include "mgmt/bhctl/console.h"
+#include "mgmt/bhctl/plain_utf8.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -205,7 +206,7 @@ static void show_plain(struct ring *g, const char *bytes, size_t n)
 
     for (size_t i = 0; i < n; i++) {
         char shown[PLAIN_MAX];
-        size_t count = plain_feed(&k->plain, PLAIN_UTF8, (uint8_t)bytes[i], shown);
+        size_t count = plain_feed(&k->plain, plain_utf8, (uint8_t)bytes[i], shown);
 
         if (crlf && count && shown[count - 1] == '\n')
             (void)fputc('\r', stdout);

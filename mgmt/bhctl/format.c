@@ -1,6 +1,6 @@
 #include "mgmt/bhctl/format.h"
 
-#include "hv/plain.h"
+#include "mgmt/bhctl/plain_utf8.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -31,7 +31,7 @@ static size_t character(const char *text)
     char shown[PLAIN_MAX];
 
     for (size_t i = 0; text[i]; i++) {
-        size_t n = plain_feed(&p, PLAIN_UTF8, (uint8_t)text[i], shown);
+        size_t n = plain_feed(&p, plain_utf8, (uint8_t)text[i], shown);
 
         if (n)
             return n == i + 1 && memcmp(shown, text, n) == 0 ? n : 0;

@@ -1,6 +1,6 @@
 /* SOURCES: mgmt/bhctl/options.c mgmt/bhctl/url.c mgmt/bhctl/format.c mgmt/bhctl/sse.c
  * mgmt/bhctl/top_rows.c mgmt/bhctl/words.c mgmt/bhctl/place.c hv/plain.c
- * mgmt/config/words.c */
+ * mgmt/bhctl/plain_utf8.c mgmt/config/words.c */
 /* bhctl with any command lines and any answers from the other end: the first byte selects the
  * part. */
 #include "mgmt/bhctl/format.h"

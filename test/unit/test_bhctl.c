@@ -1,6 +1,6 @@
 /* SOURCES: mgmt/bhctl/options.c mgmt/bhctl/url.c mgmt/bhctl/format.c mgmt/bhctl/sse.c
  * mgmt/bhctl/top_rows.c mgmt/bhctl/words.c mgmt/bhctl/place.c hv/plain.c
- * mgmt/config/words.c */
+ * mgmt/bhctl/plain_utf8.c mgmt/config/words.c */
 #include "mgmt/bhctl/format.h"
 #include "mgmt/bhctl/options.h"
 #include "mgmt/bhctl/place.h"

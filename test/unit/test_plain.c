@@ -1,7 +1,7 @@
-/* SOURCES: hv/plain.c */
+/* SOURCES: hv/plain.c mgmt/bhctl/plain_utf8.c */
 /* ECMA-48 (5th edition) "Elements of the C0 set", "Elements of the C1 set", "Control sequences",
  * "Control strings"; Unicode 15.0 "Well-Formed UTF-8 Byte Sequences" (table 3-7). */
-#include "hv/plain.h"
+#include "mgmt/bhctl/plain_utf8.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,19 +12,19 @@
 
 static char shown[4096];
 
-static const char *show(enum plain_set set, const char *text, size_t n)
+static const char *show(plain_other *other, const char *text, size_t n)
 {
     struct plain p = {0};
     size_t used = 0;
 
     for (size_t i = 0; i < n; i++)
-        used += plain_feed(&p, set, (uint8_t)text[i], shown + used);
+        used += plain_feed(&p, other, (uint8_t)text[i], shown + used);
     shown[used] = 0;
     return shown;
 }
 
-#define ASCII(text) show(PLAIN_ASCII, text, sizeof(text) - 1)
-#define UTF8(text)  show(PLAIN_UTF8, text, sizeof(text) - 1)
+#define ASCII(text) show(plain_ascii, text, sizeof(text) - 1)
+#define UTF8(text)  show(plain_utf8, text, sizeof(text) - 1)
 
 static void printable(void **state)
 {
@@ -35,7 +35,7 @@ static void printable(void **state)
         char out[PLAIN_MAX];
 
         assert_true(plain_is_itself(&p, (uint8_t)c));
-        assert_int_equal(plain_feed(&p, PLAIN_ASCII, (uint8_t)c, out), 1);
+        assert_int_equal(plain_feed(&p, plain_ascii, (uint8_t)c, out), 1);
         assert_int_equal(out[0], c);
     }
     assert_string_equal(ASCII("one\ttwo\n"), "one\ttwo\n");
@@ -50,7 +50,7 @@ static void controls(void **state)
         struct plain p = {0};
 
         assert_false(plain_is_itself(&p, (uint8_t)c));
-        assert_string_equal(show(PLAIN_ASCII, text, sizeof(text)), wanted);
+        assert_string_equal(show(plain_ascii, text, sizeof(text)), wanted);
     }
     assert_string_equal(ASCII("a\177b\rc\bd"), "abcd");
 }
@@ -62,10 +62,10 @@ static void c1_controls(void **state)
     for (unsigned c = 0x80; c < 0xa0; c++) {
         char raw[] = {'a', (char)c, '\n', 'b'}, utf8[] = {'a', '\xc2', (char)c, '\n', 'b'};
 
-        assert_string_equal(show(PLAIN_ASCII, raw, sizeof(raw)), "a\nb");
-        assert_string_equal(show(PLAIN_UTF8, raw, sizeof(raw)), "a\nb");
-        assert_string_equal(show(PLAIN_ASCII, utf8, sizeof(utf8)), "a\nb");
-        assert_string_equal(show(PLAIN_UTF8, utf8, sizeof(utf8)), "a\nb");
+        assert_string_equal(show(plain_ascii, raw, sizeof(raw)), "a\nb");
+        assert_string_equal(show(plain_utf8, raw, sizeof(raw)), "a\nb");
+        assert_string_equal(show(plain_ascii, utf8, sizeof(utf8)), "a\nb");
+        assert_string_equal(show(plain_utf8, utf8, sizeof(utf8)), "a\nb");
     }
 }
 
@@ -134,7 +134,7 @@ static void special_characters(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(some); i++)
-        assert_string_equal(show(PLAIN_UTF8, some[i], strlen(some[i])), FFFD);
+        assert_string_equal(show(plain_utf8, some[i], strlen(some[i])), FFFD);
 }
 
 static void one_line(void **state)
