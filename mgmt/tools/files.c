@@ -147,7 +147,8 @@ int output_end(struct json_out *j)
 
 static void put_any(struct json_out *j, const char *name, const struct json *from, int t);
 
-static void put_members(struct json_out *j, const struct json *from, int object)
+/* Without what the heading leaves out. */
+static void put_members(struct json_out *j, const struct json *from, int object, bool registers)
 {
     int t = object + 1;
 
@@ -155,7 +156,8 @@ static void put_members(struct json_out *j, const struct json *from, int object)
         char name[64];
 
         reader_show(from, t, name, sizeof(name));
-        if (j->depth > 1 || (!json_is(from, t, "fields") && !json_is(from, t, "bitmaps")))
+        if (j->depth > 1 || (!json_is(from, t, "fields") && !json_is(from, t, "bitmaps") &&
+                             (registers || !json_is(from, t, "registers"))))
             put_any(j, name, from, t + 1);
         t = json_skip(from, t + 1);
     }
@@ -169,7 +171,7 @@ static void put_any(struct json_out *j, const char *name, const struct json *fro
     if ((k->type == JSMN_OBJECT || k->type == JSMN_ARRAY) && j->depth < JSON_DEPTH) {
         if (k->type == JSMN_OBJECT) {
             json_object(j, name);
-            put_members(j, from, t);
+            put_members(j, from, t, true);
         } else {
             int e = t + 1;
 
@@ -186,7 +188,7 @@ static void put_any(struct json_out *j, const char *name, const struct json *fro
     json_str(j, name, value);
 }
 
-void output_heading(struct json_out *j, const struct json *from)
+void output_heading(struct json_out *j, const struct json *from, bool registers)
 {
-    put_members(j, from, 0);
+    put_members(j, from, 0, registers);
 }

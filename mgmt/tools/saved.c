@@ -50,7 +50,7 @@ int command_dump(const struct arguments *a)
     if (f->has_bitmaps)
         d.bitmaps = f->bitmaps;
     j = output_begin();
-    output_heading(j, &in.json);
+    output_heading(j, &in.json, !o.some && o.group < 0 && !o.oddities);
     dump_fields(j, &d);
     return output_end(j);
 }
@@ -220,7 +220,7 @@ int command_check(const struct arguments *a)
     if (!(caps->address_widths & 0xff))
         caps->address_widths = ADDRESS_WIDTHS_MAX;
     j = output_begin();
-    output_heading(j, &in.json);
+    output_heading(j, &in.json, false);
     if (a->count == 1)
         json_str(j, "capabilities", "not given: only what every CPU refuses is looked for");
     failures = report_check(j, files[0].table, &files[0].vmcs, caps);

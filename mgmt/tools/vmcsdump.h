@@ -48,8 +48,9 @@ struct json_out *output_begin(void);
 /* Prints it. EXIT_OK, or it has complained. */
 int output_end(struct json_out *j) MUST_CHECK;
 
-/* The members of a saved answer, as the API's text shows them, without "fields" and "bitmaps". */
-void output_heading(struct json_out *j, const struct json *from);
+/* The members of a saved answer, as the API's text shows them, without "fields" and "bitmaps", and
+ * perhaps without "registers". */
+void output_heading(struct json_out *j, const struct json *from, bool registers);
 
 /* Parses "0x1f" or "31", at most `bits` bits. False: it is not such a number. */
 bool parse_number(const char *s, unsigned bits, uint64_t *v);
