@@ -349,21 +349,13 @@ static int64_t answer(struct vcpu *v, const struct vcpu_gprs *r)
 /* The others take a few hundred ticks. */
 static bool is_long(uint64_t call)
 {
-    switch (call) {
-    case ABI_CALL_ADDRESS:
-    case ABI_CALL_CONSOLE_INPUT:
-    case ABI_CALL_CREATE:
-    case ABI_CALL_IMAGE_BEGIN:
-    case ABI_CALL_IMAGE_COMMIT:
-    case ABI_CALL_IMAGE_DROP:
-    case ABI_CALL_IMAGE_EXTEND:
-    case ABI_CALL_KEEP:
-    case ABI_CALL_LOG:
-    case ABI_CALL_PROBE:
-        return true;
-    default:
-        return false;
-    }
+#define CALL(name) (1ull << (ABI_CALL_##name - ABI_CALL_VERSION))
+    const uint64_t calls = CALL(ADDRESS) | CALL(CONSOLE_INPUT) | CALL(CREATE) | CALL(IMAGE_BEGIN) |
+                           CALL(IMAGE_COMMIT) | CALL(IMAGE_DROP) | CALL(IMAGE_EXTEND) | CALL(KEEP) |
+                           CALL(LOG) | CALL(PROBE);
+#undef CALL
+
+    return call - ABI_CALL_VERSION < 64 && calls >> (call - ABI_CALL_VERSION) & 1;
 }
 
 /* The management guest's long call, as it was made. */
