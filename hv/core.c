@@ -305,18 +305,12 @@ void core_pass(struct core *c)
 
 /* ---- set-up ---- */
 
-static void report(unsigned id, const char *text)
-{
-    (void)id;
-    log_warn("%s", text);
-}
-
 static int enter_root(struct core *c)
 {
     void *page;
 
     virt_backend()->core_caps(&guest_pages()->caps[c->id]);
-    if (virt_backend()->core_probe(c->id, report))
+    if (virt_backend()->core_probe(c->id))
         return -E_NOTSUP;
     page = hostmem_alloc_zeroed(PAGE_SIZE, MEM_HOST);
     return page ? virt_backend()->core_on(c->id, page) : -E_NOMEM;

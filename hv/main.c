@@ -32,12 +32,6 @@ static _Noreturn void halt(void)
         arch_idle(NEVER, &never);
 }
 
-static void report(unsigned core, const char *text)
-{
-    (void)core;
-    log_warn("%s", text);
-}
-
 static _Noreturn void refuse(const char *why)
 {
     log_warn("Bulkhead cannot run on this machine: %s", why);
@@ -254,10 +248,10 @@ _Noreturn void hv_main(const struct boot_info *b)
     options_default(&preset);
     options_read(b->cmdline, &o, report_option);
     choose_cores(&o);
-    backend = virt_select(report);
+    backend = virt_select();
     if (!backend)
         refuse("no virtualisation extension that it can use");
-    if (backend->core_probe(0, report))
+    if (backend->core_probe(0))
         refuse("its boot processor lacks what is named above");
     arch_panic_reboot((uint32_t)o.panic_reboot_s);
     start_memory(b->memory);

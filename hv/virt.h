@@ -31,9 +31,9 @@ struct virt_ops {
     /* The CPU has this extension at all. Boot core, before everything else. */
     bool (*present)(void);
 
-    /* Checks that this core has what Bulkhead needs. Calls report(text) for everything missing, by
-     * its SDM name, with advice. Any core, for itself only. 0 or -E_NOTSUP. */
-    int (*core_probe)(unsigned core, void (*report)(unsigned core, const char *text));
+    /* Checks that this core has what Bulkhead needs. Logs everything missing, by its SDM name, with
+     * advice. Any core, for itself only. 0 or -E_NOTSUP. */
+    int (*core_probe)(unsigned core);
     /* Switches it on, on the calling core. `core_page` is a zeroed page that stays the backend's.
      */
     int (*core_on)(unsigned core, void *core_page);
@@ -110,8 +110,8 @@ struct virt_ops {
     void (*read_state)(struct vcpu *v, struct abi_snapshot *s);
 };
 
-/* The backend for this CPU, or NULL (report says why). Boot core. */
-const struct virt_ops *virt_select(void (*report)(unsigned core, const char *text));
+/* The backend for this CPU, or NULL (the log says why). Boot core. */
+const struct virt_ops *virt_select(void);
 
 /* What virt_select() chose; constant from then on. */
 const struct virt_ops *virt_backend(void);

@@ -362,10 +362,10 @@ static void at_home(const struct vcpu *v)
     assert_null(entered);
 }
 
-static int core_probe(unsigned core, void (*report)(unsigned core, const char *text))
+static int core_probe(unsigned core)
 {
     if (no_vmx[core])
-        report(core, "no VMX");
+        log_warn("no VMX");
     return no_vmx[core] ? -E_NOTSUP : 0;
 }
 static int core_on(unsigned core, void *page)

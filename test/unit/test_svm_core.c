@@ -175,10 +175,9 @@ const struct svm_caps *svm_caps_common(void)
     return &caps;
 }
 
-int svm_caps_probe(unsigned core, void (*report)(unsigned core, const char *text))
+int svm_caps_probe(unsigned core)
 {
     (void)core;
-    (void)report;
     return probed;
 }
 
@@ -265,12 +264,6 @@ static void switched_on(void **state)
     assert_int_equal(processor.efer, 0);
 }
 
-static void ignore(unsigned core, const char *text)
-{
-    (void)core;
-    (void)text;
-}
-
 /* Once, on the boot core, if it has what is needed. */
 static void interrupts_are_tried_once(void **state)
 {
@@ -278,15 +271,15 @@ static void interrupts_are_tried_once(void **state)
     guest_model.cost = 2;
     guest_model.interrupts_end_it = true;
     probed = -E_NOTSUP;
-    assert_int_equal(svm_core_probe(0, ignore), -E_NOTSUP);
+    assert_int_equal(svm_core_probe(0), -E_NOTSUP);
     probed = 0;
-    assert_int_equal(svm_core_probe(1, ignore), 0);
+    assert_int_equal(svm_core_probe(1), 0);
     assert_int_equal(guest_model.entries, 0);
-    assert_int_equal(svm_core_probe(0, ignore), 0);
+    assert_int_equal(svm_core_probe(0), 0);
     assert_int_equal(guest_model.entries, 1);
     assert_int_equal(processor.handlers, 1);
     assert_int_equal(processor.nmi_ticks, 0);
-    assert_int_equal(svm_core_probe(0, ignore), 0);
+    assert_int_equal(svm_core_probe(0), 0);
     assert_int_equal(guest_model.entries, 1);
 }
 

@@ -1,5 +1,5 @@
 /* What a core's AMD-V can do, and what Bulkhead needs of it. APM vol. 2 "Enabling SVM", vol. 3
- * "CPUID Fn8000_000A". Pure, except svm_caps_read(). */
+ * "CPUID Fn8000_000A". Pure, except for what it logs and svm_caps_read(). */
 #pragma once
 
 #include "arch/x86/svm/svm.h"
@@ -13,14 +13,11 @@ struct svm_caps {
 };
 
 void svm_caps_read(struct svm_caps *c);
-/* Calls report(core, text) for everything that is missing, then for what the user can do about it.
- * 0, or -E_NOTSUP. */
-int svm_caps_check(const struct svm_caps *c, unsigned core,
-                   void (*report)(unsigned core, const char *text));
-/* Reports in what `c` differs from the boot core's. True when they agree. */
-bool svm_caps_same(const struct svm_caps *boot, const struct svm_caps *c, unsigned core,
-                   void (*report)(unsigned core, const char *text));
+/* Logs what is missing, then what the user can do about it. 0, or -E_NOTSUP. */
+int svm_caps_check(const struct svm_caps *c, unsigned core);
+/* Logs in what `c` differs from the boot core's. True when they agree. */
+bool svm_caps_same(const struct svm_caps *boot, const struct svm_caps *c, unsigned core);
 
 /* caps_read.c: what all cores have, as of the boot core's probe. */
 const struct svm_caps *svm_caps_common(void);
-int svm_caps_probe(unsigned core, void (*report)(unsigned core, const char *text));
+int svm_caps_probe(unsigned core);

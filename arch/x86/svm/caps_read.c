@@ -54,13 +54,13 @@ const struct svm_caps *svm_caps_common(void)
     return &common;
 }
 
-int svm_caps_probe(unsigned core, void (*report)(unsigned core, const char *text))
+int svm_caps_probe(unsigned core)
 {
     struct svm_caps c;
     int rc;
 
     svm_caps_read(&c);
-    rc = svm_caps_check(&c, core, report);
+    rc = svm_caps_check(&c, core);
     if (rc)
         return rc;
     if (core == 0 && !common_known) {
@@ -68,5 +68,5 @@ int svm_caps_probe(unsigned core, void (*report)(unsigned core, const char *text
         common_known = true;
         return 0;
     }
-    return svm_caps_same(&common, &c, core, report) ? 0 : -E_NOTSUP;
+    return svm_caps_same(&common, &c, core) ? 0 : -E_NOTSUP;
 }

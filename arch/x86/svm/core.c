@@ -41,11 +41,11 @@ static void switch_on(void *core_page)
     wrmsr(MSR_VM_HSAVE_PA, (uintptr_t)core_page);
 }
 
-int svm_core_probe(unsigned core, void (*report)(unsigned core, const char *text))
+int svm_core_probe(unsigned core)
 {
     static uint8_t save_area[PAGE_SIZE] __attribute__((aligned(4096)));
     static bool tried;
-    int rc = svm_caps_probe(core, report);
+    int rc = svm_caps_probe(core);
 
     if (rc || core != 0 || tried)
         return rc;

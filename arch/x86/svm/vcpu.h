@@ -90,7 +90,7 @@ void svm_change_controls(struct vcpu *v, const struct abi_controls *c,
                          struct abi_controls_result *r);
 
 /* core.c: struct virt_ops' core_probe(); SVM on the calling core, -E_NOMEM. */
-int svm_core_probe(unsigned core, void (*report)(unsigned core, const char *text));
+int svm_core_probe(unsigned core);
 int svm_core_on(unsigned core, void *core_page) MUST_CHECK;
 /* Before an entry: the vCPU has an ASID, and its translations are flushed as needed. */
 void svm_take_asid(struct svm_vcpu *x);

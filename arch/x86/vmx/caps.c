@@ -1,5 +1,5 @@
 #include "arch/x86/vmx/caps.h"
-#include "hv/fmt.h"
+#include "hv/log.h"
 
 int vmx_adjust(uint32_t wanted, uint32_t required, uint64_t cap, uint32_t *out)
 {
@@ -68,39 +68,33 @@ static const struct requirement requirements[] = {
     NEED_BIT(ept_vpid, EPT_CAP_INVVPID, 32, "INVVPID", "IA32_VMX_EPT_VPID_CAP"),
 };
 
-static void advise(const struct abi_caps *c, unsigned core, bool locked,
-                   void (*report)(unsigned core, const char *text))
+static void advise(const struct abi_caps *c, bool locked)
 {
     if (locked)
-        report(core, "Switch on \"Intel Virtualization Technology\" (VT-x, VMX) in the firmware's "
-                     "setup, then switch the machine off and on.");
+        log_warn("Switch on \"Intel Virtualization Technology\" (VT-x, VMX) in the firmware's "
+                 "setup, then switch the machine off and on.");
     if (c->hypervisor)
-        report(core, "This is a virtual machine: QEMU/KVM needs -accel kvm -cpu host, and its host "
-                     "kvm_intel nested=1. Without KVM, -cpu EPYC has AMD-V.");
+        log_warn("This is a virtual machine: QEMU/KVM needs -accel kvm -cpu host, and its host "
+                 "kvm_intel nested=1. Without KVM, -cpu EPYC has AMD-V.");
     else if (!locked)
-        report(core, "Bulkhead needs an Intel CPU of the Westmere generation (2010) or later with "
-                     "VT-x, EPT and unrestricted guest, or AMD-V with nested paging; see also the "
-                     "firmware's setup.");
+        log_warn("Bulkhead needs an Intel CPU of the Westmere generation (2010) or later with "
+                 "VT-x, EPT and unrestricted guest, or AMD-V with nested paging; see also the "
+                 "firmware's setup.");
 }
 
-int vmx_caps_check(const struct abi_caps *c, unsigned core,
-                   void (*report)(unsigned core, const char *text))
+int vmx_caps_check(const struct abi_caps *c, unsigned core)
 {
-    char text[160];
     uint64_t value;
     unsigned found = 0;
     bool locked = false;
 
     if (!c->present) {
-        fmt(text, sizeof(text), "CPU %u: no VMX (CPUID.1:ECX bit 5), and no SVM", core);
-        report(core, text);
-        advise(c, core, false, report);
+        log_warn("CPU %u: no VMX (CPUID.1:ECX bit 5), and no SVM", core);
+        advise(c, false);
         return -E_NOTSUP;
     }
     if (vmx_feature_control(c, &value) < 0) {
-        fmt(text, sizeof(text),
-            "CPU %u: VMX is locked off by the firmware (IA32_FEATURE_CONTROL bit 2)", core);
-        report(core, text);
+        log_warn("CPU %u: VMX is locked off by the firmware (IA32_FEATURE_CONTROL bit 2)", core);
         locked = true;
         found++;
     }
@@ -110,18 +104,16 @@ int vmx_caps_check(const struct abi_caps *c, unsigned core,
 
         if (have & r->bit)
             continue;
-        fmt(text, sizeof(text), "CPU %u: no %s (%s)", core, r->name, r->where);
-        report(core, text);
+        log_warn("CPU %u: no %s (%s)", core, r->name, r->where);
         found++;
     }
     if (found == 0)
         return 0;
-    advise(c, core, locked, report);
+    advise(c, locked);
     return -E_NOTSUP;
 }
 
-bool vmx_caps_same(const struct abi_caps *boot, const struct abi_caps *c, unsigned core,
-                   void (*report)(unsigned core, const char *text))
+bool vmx_caps_same(const struct abi_caps *boot, const struct abi_caps *c, unsigned core)
 {
     static const struct {
         size_t offset;
@@ -147,13 +139,11 @@ bool vmx_caps_same(const struct abi_caps *boot, const struct abi_caps *c, unsign
     for (unsigned i = 0; i < ARRAY_LEN(values); i++) {
         uint64_t a = *(const uint64_t *)(const void *)((const char *)boot + values[i].offset);
         uint64_t b = *(const uint64_t *)(const void *)((const char *)c + values[i].offset);
-        char text[160];
 
         if (a == b)
             continue;
-        fmt(text, sizeof(text), "CPU %u: %s differ from the boot core's: 0x%llx, not 0x%llx", core,
-            values[i].name, (unsigned long long)b, (unsigned long long)a);
-        report(core, text);
+        log_warn("CPU %u: %s differ from the boot core's: 0x%llx, not 0x%llx", core, values[i].name,
+                 (unsigned long long)b, (unsigned long long)a);
         return false;
     }
     return true;

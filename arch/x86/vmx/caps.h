@@ -1,7 +1,7 @@
 /*
  * What a core's VT-x can do: the raw values of the IA32_VMX_* MSRs, as the management guest sees
  * them, and the decisions made from them. SDM 3D appendix A "VMX Capability Reporting Facility".
- * Pure, except caps_read.c.
+ * Pure, except for what it logs and caps_read.c.
  */
 #pragma once
 
@@ -51,19 +51,17 @@ static inline bool vmx_page_size_changes_are_safe(uint32_t leaf7_edx, uint64_t a
  * *value; -E_PERM: it is locked off. */
 int vmx_feature_control(const struct abi_caps *c, uint64_t *value);
 
-/* Calls report(core, text) for everything that is missing, then for what the user can do about it.
- * 0, or -E_NOTSUP. IA32_FEATURE_CONTROL is judged as it would be after vmx_feature_control(). */
-int vmx_caps_check(const struct abi_caps *c, unsigned core,
-                   void (*report)(unsigned core, const char *text));
+/* Logs everything that is missing, then what the user can do about it. 0, or -E_NOTSUP.
+ * IA32_FEATURE_CONTROL is judged as it would be after vmx_feature_control(). */
+int vmx_caps_check(const struct abi_caps *c, unsigned core);
 
-/* Reports the first MSR in which `c` differs from the boot core's. True when all agree. */
-bool vmx_caps_same(const struct abi_caps *boot, const struct abi_caps *c, unsigned core,
-                   void (*report)(unsigned core, const char *text));
+/* Logs the first MSR in which `c` differs from the boot core's. True when all agree. */
+bool vmx_caps_same(const struct abi_caps *boot, const struct abi_caps *c, unsigned core);
 
 /* caps_read.c, not pure. Reads the calling core's capabilities. A value that it does not report is
  * 0. */
 void vmx_caps_read(struct abi_caps *c);
 /* struct virt_ops' core_probe(). */
-int vmx_caps_probe(unsigned core, void (*report)(unsigned core, const char *text)) MUST_CHECK;
+int vmx_caps_probe(unsigned core) MUST_CHECK;
 /* The capabilities of all cores: core 0's; vmx_caps_probe() checks that the others agree. */
 const struct abi_caps *vmx_caps_common(void);

@@ -63,13 +63,13 @@ const struct abi_caps *vmx_caps_common(void)
     return &common;
 }
 
-int vmx_caps_probe(unsigned core, void (*report)(unsigned core, const char *text))
+int vmx_caps_probe(unsigned core)
 {
     struct abi_caps c;
     int rc;
 
     vmx_caps_read(&c);
-    rc = vmx_caps_check(&c, core, report);
+    rc = vmx_caps_check(&c, core);
     if (rc)
         return rc;
     if (core == 0 && !common_known) {
@@ -77,5 +77,5 @@ int vmx_caps_probe(unsigned core, void (*report)(unsigned core, const char *text
         common_known = true;
         return 0;
     }
-    return vmx_caps_same(&common, &c, core, report) ? 0 : -E_NOTSUP;
+    return vmx_caps_same(&common, &c, core) ? 0 : -E_NOTSUP;
 }
