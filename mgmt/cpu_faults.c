@@ -27,6 +27,12 @@ static bool clears_for_rfds(const struct abi_host *h)
            (h->cpu_faults.arch_capabilities & ARCH_CAPABILITIES_RFDS_CLEAR);
 }
 
+static bool clears_for_tsa(const struct abi_host *h)
+{
+    return (h->cpu_faults.measures & ABI_MEASURE_VERW) &&
+           (h->cpu_faults.ext21_eax & CPUID_821_EAX_VERW_CLEAR);
+}
+
 static bool says_gds_ctrl(const struct abi_host *h)
 {
     return h->cpu_faults.arch_capabilities & ARCH_CAPABILITIES_GDS_CTRL;
@@ -123,8 +129,9 @@ static const struct fault {
          "a guest may steer branches of the root, or, with old microcode, of the next guest"},
     {"Retbleed, SRSO", .amd = true, .affects = confuses_returns,
      .without = "a guest may steer returns of the root"},
-    {"TSA", .amd = true, .affects = has_tsa, .measures = BUFFERS, .threads = true, .with = CLEARED,
-     .without = OLD},
+    {"TSA", .amd = true, .affects = has_tsa, .helped = clears_for_tsa, .threads = true,
+     .unknown = true, .with = CLEARED,
+     .without = CLEARED ", if the microcode is of July 2025 or later; the CPU does not say"},
     {"Zenbleed, DIV", .amd = true, .affects = is_zen_1_or_2, .helped = always,
      .with = "the CPU is set to hide old vectors; a division hides that of the last guest"},
     {"erratum 383", .amd = true, .affects = is_10h, .helped = always,

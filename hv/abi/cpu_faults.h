@@ -23,7 +23,6 @@
 #define ARCH_CAPABILITIES_ITS_NO         (1ull << 62)
 /* CPUID.(7,0) */
 #define CPUID_7_EBX_RTM                  (1u << 11)
-#define CPUID_7_EDX_SRBDS_CTRL           (1u << 9)
 #define CPUID_7_EDX_MD_CLEAR             (1u << 10)
 #define CPUID_7_EDX_SPEC_CTRL            (1u << 26) /* IBRS, IBPB */
 #define CPUID_7_EDX_L1D_FLUSH            (1u << 28)
@@ -34,7 +33,7 @@
 #define CPUID_88_EBX_IBPB                (1u << 12)
 #define CPUID_88_EBX_IBRS_ALWAYS_ON      (1u << 16)
 /* CPUID.80000021H */
-#define CPUID_821_EAX_VERW_CLEAR         (1u << 5)
+#define CPUID_821_EAX_VERW_CLEAR         (1u << 5) /* set by hypervisors alone */
 #define CPUID_821_EAX_AUTOMATIC_IBRS     (1u << 8)
 #define CPUID_821_EAX_SRSO_NO            (1u << 29)
 #define CPUID_821_ECX_TSA_SQ_NO          (1u << 1)

@@ -29,9 +29,10 @@ static void intel(uint32_t leaf7_ebx, uint32_t leaf7_edx, uint32_t leaf72_edx, u
     fake_msr(MSR_IA32_FLUSH_CMD, 0);
 }
 
-static void amd(uint32_t ext8_ebx, uint32_t ext21_eax, uint32_t ext21_ecx)
+static void amd(uint32_t signature, uint32_t ext8_ebx, uint32_t ext21_eax, uint32_t ext21_ecx)
 {
     vendor(CPUID_0_EBX_AMD);
+    fake_leaf(1, 0, (struct cpuid_regs){.eax = signature});
     fake_leaf(EXT(8), 0, (struct cpuid_regs){.ebx = ext8_ebx});
     fake_leaf(EXT(0x21), 0, (struct cpuid_regs){.eax = ext21_eax, .ecx = ext21_ecx});
     fake_msr(MSR_IA32_SPEC_CTRL, 0);
@@ -136,6 +137,12 @@ static void branch_history(void **state)
               ARCH_CAPABILITIES_PBRSB_NO);
     assert_int_equal(measures(), ABI_MEASURE_IBPB | ABI_MEASURE_IBRS | ABI_MEASURE_BHI_DIS_S);
     assert_int_equal(fake_value(MSR_IA32_SPEC_CTRL), SPEC_CTRL_IBRS | SPEC_CTRL_BHI_DIS_S);
+    fake_cpu_new(state);
+    intel(0, SKYLAKE_EDX, CPUID_72_EDX_BHI_CTRL,
+          ARCH_CAPABILITIES_RDCL_NO | ARCH_CAPABILITIES_IBRS_ALL | ARCH_CAPABILITIES_MDS_NO |
+              ARCH_CAPABILITIES_PBRSB_NO | ARCH_CAPABILITIES_BHI_NO);
+    assert_int_equal(measures(), ABI_MEASURE_IBPB | ABI_MEASURE_IBRS);
+    assert_int_equal(fake_value(MSR_IA32_SPEC_CTRL), SPEC_CTRL_IBRS);
 }
 
 /* Firmware's bits stay, and nothing is written again. */
@@ -153,18 +160,21 @@ static void keeps_what_is_set(void **state)
 
 static void zens(void **state)
 {
+    enum { ZEN_1 = 0x800f12, ZEN_3 = 0xa00f11, ZEN_4 = 0xa10f11, ZEN_5 = 0xb00f21 };
     static const struct {
-        uint32_t ext8_ebx, ext21_eax, ext21_ecx, measures;
+        uint32_t signature, ext8_ebx, ext21_eax, ext21_ecx, measures;
     } rows[] = {
-        {0, 0, 0, 0}, /* first microcode */
-        {CPUID_88_EBX_IBPB | CPUID_88_EBX_IBRS, 0, 0, ABI_MEASURE_IBPB},
-        {CPUID_88_EBX_IBPB | CPUID_88_EBX_IBRS | CPUID_88_EBX_IBRS_ALWAYS_ON, 0, 0,
+        {ZEN_1, 0, 0, 0, 0}, /* first microcode */
+        {ZEN_1, CPUID_88_EBX_IBPB | CPUID_88_EBX_IBRS, 0, 0, ABI_MEASURE_IBPB},
+        {ZEN_1, CPUID_88_EBX_IBPB | CPUID_88_EBX_IBRS | CPUID_88_EBX_IBRS_ALWAYS_ON, 0, 0,
          ABI_MEASURE_IBPB | ABI_MEASURE_IBRS},
-        {CPUID_88_EBX_IBPB, CPUID_821_EAX_VERW_CLEAR, 0, ABI_MEASURE_IBPB | ABI_MEASURE_VERW},
-        {CPUID_88_EBX_IBPB, CPUID_821_EAX_VERW_CLEAR, CPUID_821_ECX_TSA_SQ_NO,
+        {ZEN_3, CPUID_88_EBX_IBPB, 0, 0, ABI_MEASURE_IBPB | ABI_MEASURE_VERW}, /* as it says */
+        {ZEN_3, CPUID_88_EBX_IBPB, CPUID_821_EAX_VERW_CLEAR, CPUID_821_ECX_TSA_SQ_NO,
          ABI_MEASURE_IBPB | ABI_MEASURE_VERW},
-        {CPUID_88_EBX_IBPB, CPUID_821_EAX_VERW_CLEAR | CPUID_821_EAX_AUTOMATIC_IBRS,
+        {ZEN_4, CPUID_88_EBX_IBPB, CPUID_821_EAX_VERW_CLEAR | CPUID_821_EAX_AUTOMATIC_IBRS,
          CPUID_821_ECX_TSA_SQ_NO | CPUID_821_ECX_TSA_L1_NO,
+         ABI_MEASURE_IBPB | ABI_MEASURE_AUTO_IBRS},
+        {ZEN_5, CPUID_88_EBX_IBPB, CPUID_821_EAX_AUTOMATIC_IBRS, 0,
          ABI_MEASURE_IBPB | ABI_MEASURE_AUTO_IBRS},
     };
 
@@ -172,7 +182,7 @@ static void zens(void **state)
         bool automatic = rows[i].measures & ABI_MEASURE_AUTO_IBRS;
 
         fake_cpu_new(state);
-        amd(rows[i].ext8_ebx, rows[i].ext21_eax, rows[i].ext21_ecx);
+        amd(rows[i].signature, rows[i].ext8_ebx, rows[i].ext21_eax, rows[i].ext21_ecx);
         assert_int_equal(measures(), rows[i].measures);
         assert_int_equal(fake_value(MSR_IA32_EFER),
                          EFER_LME | EFER_LMA | (automatic ? EFER_AIBRSE : 0));
@@ -209,7 +219,7 @@ static void microcode_revision(void **state)
     (void)measures();
     assert_int_equal(cpu_faults.microcode, 0);
     fake_cpu_new(state);
-    amd(0, 0, 0);
+    amd(0, 0, 0, 0);
     fake_msr(MSR_IA32_BIOS_SIGN_ID, 0x0830107a);
     (void)measures();
     assert_int_equal(cpu_faults.microcode, 0x0830107a);

@@ -5,6 +5,8 @@
 #include "arch/x86/cpu/msr.h"
 #include "arch/x86/cpu/regs.h"
 
+#define FAMILY_19H 0x19u /* AMD's Zen 3 and 4 */
+
 struct abi_cpu_faults cpu_faults;
 static bool found;
 
@@ -60,7 +62,8 @@ static uint32_t buffers(const struct abi_cpu_faults *f)
         return ABI_MEASURE_VERW;
     if (caps & ARCH_CAPABILITIES_RFDS_CLEAR && !(caps & ARCH_CAPABILITIES_RFDS_NO))
         return ABI_MEASURE_VERW;
-    if (f->ext21_eax & CPUID_821_EAX_VERW_CLEAR && (f->ext21_ecx & tsa) != tsa)
+    /* VERW_CLEAR is for hypervisors to set: microcode with which VERW clears buffers does not. */
+    if (signature_family(cpuid(1, 0).eax) == FAMILY_19H && (f->ext21_ecx & tsa) != tsa)
         return ABI_MEASURE_VERW;
     return 0;
 }
@@ -73,7 +76,7 @@ static uint32_t branches(const struct abi_cpu_faults *f, bool intel)
 
     if (f->leaf7_edx & CPUID_7_EDX_SPEC_CTRL || f->ext8_ebx & CPUID_88_EBX_IBPB)
         m |= ABI_MEASURE_IBPB;
-    if (f->leaf72_edx & CPUID_72_EDX_BHI_CTRL)
+    if (f->leaf72_edx & CPUID_72_EDX_BHI_CTRL && !(caps & ARCH_CAPABILITIES_BHI_NO))
         m |= ABI_MEASURE_BHI_DIS_S;
     if (f->ext21_eax & CPUID_821_EAX_AUTOMATIC_IBRS)
         return m | ABI_MEASURE_AUTO_IBRS;

@@ -4,7 +4,7 @@
 ;   RDI = the vCPU; its general registers (the first member) are loaded before and stored after.
 ;   Enters, handles exits and enters again, until an exit needs more than that. Returns its enum exit_action, VMX_EXIT_UNUSUAL for an exit
 ;   without a handler (its reason is in the record), VMX_ENTER_FAILED if VMLAUNCH or VMRESUME itself failed (the VM-instruction error says why).
-;   Needs: the vCPU's VMCS current, HOST_RIP = vmx_exit_point, vmx_vcpu.timer_end set, interrupts off.
+;   Needs: the vCPU's VMCS current, HOST_RIP = the vmx_exit_point that this CPU needs, vmx_vcpu.timer_end set, interrupts off.
 ;   Preserves the callee-saved registers; no other register keeps a value of the guest.
 ;
 ; While a guest runs the stack holds: the vCPU, then the root's callee-saved registers. Handlers are called on top of them.
