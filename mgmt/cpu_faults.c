@@ -133,7 +133,7 @@ static const struct fault {
      .unknown = true, .with = CLEARED,
      .without = CLEARED ", if the microcode is of July 2025 or later; the CPU does not say"},
     {"Zenbleed, DIV", .amd = true, .affects = is_zen_1_or_2, .helped = always,
-     .with = "the CPU is set to hide old vectors; a division hides that of the last guest"},
+     .with = "the CPU is set to hide old vector registers, and a division hides the last guest's"},
     {"erratum 383", .amd = true, .affects = is_10h, .helped = always,
      .with = "a guest that causes this machine check ends"},
 };
