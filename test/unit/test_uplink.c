@@ -191,11 +191,6 @@ static void listen(struct nic *n)
     of(n)->listened++;
 }
 
-static void stop(struct nic *n)
-{
-    (void)n;
-}
-
 static uint32_t interrupt(struct nic *n)
 {
     return of(n)->event;
@@ -227,7 +222,7 @@ static const struct nic_id ids[] = {{CARD_ID - 1, "other"}, {CARD_ID, "ours"}, {
 #define DRIVER(list)                                                                               \
     {                                                                                              \
         .name = "driver", .ids = (list), .memory = PAGE_SIZE, .probe = probe, .start = start,      \
-        .listen = listen, .stop = stop, .interrupt = interrupt, .receive = receive, .send = send,  \
+        .listen = listen, .interrupt = interrupt, .receive = receive, .send = send,                \
         .link = link_state                                                                         \
     }
 const struct nic_driver e1000_driver = DRIVER(none), e1000e_driver = DRIVER(ids),
