@@ -15,6 +15,7 @@ static struct queue {
 
 static uint8_t mac[6];
 static uint32_t vnet_features = VIRTIO_NET_F_MAC; /* those wanted, below bit 32 */
+static bool vnet_messages; /* received frames interrupt by the card's first message */
 
 static void on_net(void)
 {
@@ -48,6 +49,8 @@ static void start_queue(uint16_t number, struct queue *q)
         q->desc[i] =
             (struct desc){(uintptr_t)q->buffers[i], BUFFER, number == 0 ? DESC_WRITE : 0, 0};
     set_queue(number, QUEUE, (uintptr_t)q->desc, (uintptr_t)&q->avail, (uintptr_t)&q->used);
+    if (vnet_messages && number == VIRTIO_NET_RX)
+        outw(REG(VIRTIO_QUEUE_VECTOR), 0);
 }
 
 static void reset_device(void)
