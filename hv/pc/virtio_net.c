@@ -118,16 +118,41 @@ static bool takes_long(const struct virtio_net *d, const struct virtio_net_chain
     return (d->tx[0] & 1) && w->done > SHORT;
 }
 
+/* Takes the next frame if it can be copied at once, as most can: 1; 0: no chain waits; -E_NOENT: it
+ * is to be gathered. */
+static int gather_single(struct virtio_net *d, struct virtio_net_pair *p,
+                         struct virtio_net_chain *w, struct virtio_net_budget *b)
+{
+    size_t header = d->header;
+    struct virtqueue_single c;
+    int rc = virtqueue_next_single(p->tx, d->virtio.mem, false, header + VIRTIO_NET_FRAME_MIN,
+                                   header + VIRTIO_NET_FRAME_MAX, &c);
+
+    if (rc != 1)
+        return rc;
+    memcpy(d->tx - header, c.at, c.length);
+    b->bytes -= c.length;
+    w->open = true;
+    w->bad = w->chain.more = false;
+    w->chain.head = c.head;
+    w->at = w->piece.length = 0;
+    w->done = c.length;
+    return 1;
+}
+
 /* False: the pair has nothing to send, or not yet. */
 static bool transmit(struct virtio_net *d, struct virtio_net_pair *p)
 {
     struct virtio_net_chain *w = &d->tx_chain;
     struct virtio_net_budget b = {VIRTIO_NET_WORK, VIRTIO_NET_BYTES};
-    int rc, more;
+    int rc = -E_NOENT, more = 0;
 
     if (w->open && d->sender != p)
         return false;
-    rc = more = virtio_net_open(d, p->tx, w);
+    if (!w->open)
+        rc = gather_single(d, p, w, &b);
+    if (rc == -E_NOENT)
+        rc = more = virtio_net_open(d, p->tx, w);
     d->sender = p;
     while (more == 1 && b.bytes) {
         more = virtio_net_piece(d, p->tx, w, &b);

@@ -80,16 +80,42 @@ static struct virtio_net_pair *steer(struct virtio_net *d, const uint8_t *frame,
 
 /* ---- frames come ---- */
 
+static const struct net_offload finished = {.num_buffers = 1};
+
+static bool takes(const struct virtio_net *d, const struct net_offload *o)
+{
+    return !o || !(net_needed(o) & ~d->takes);
+}
+
+/* A frame into the driver's next buffer, if it is one piece and has room for all of it: 1; 0: there
+ * is no buffer; -E_NOENT: another kind is next, or a frame has been begun. Owning core. */
+static int put_single(struct virtio_net *d, struct virtio_net_pair *p, const struct net_offload *o,
+                      const uint8_t *frame, size_t len)
+{
+    size_t n = VIRTIO_NET_HEADER + len;
+    struct virtqueue_single s;
+    int rc;
+
+    if (p->rx_chain.open || p->rx_chains || d->header != VIRTIO_NET_HEADER)
+        return -E_NOENT;
+    rc = virtqueue_next_single(p->rx, d->virtio.mem, true, n, UINT32_MAX, &s);
+    if (rc != 1)
+        return rc;
+    memcpy(s.at, o, VIRTIO_NET_HEADER);
+    memcpy(s.at + VIRTIO_NET_HEADER, frame, len);
+    virtqueue_done(p->rx, d->virtio.mem, s.head, (uint32_t)n);
+    p->received++;
+    return 1;
+}
+
 /* The next free place of the ring; NULL: it is full, or the driver does not take such frames. Under
  * rx_lock. */
 static struct virtio_net_frame *place_for(struct virtio_net *d, struct virtio_net_pair *p,
                                           const struct net_offload *o)
 {
-    static const struct net_offload finished = {.num_buffers = 1};
     struct virtio_net_frame *f = frame_at(p, p->head);
 
-    if (p->head - __atomic_load_n(&p->tail, __ATOMIC_ACQUIRE) >= p->size ||
-        (o && net_needed(o) & ~d->takes))
+    if (p->head - __atomic_load_n(&p->tail, __ATOMIC_ACQUIRE) >= p->size || !takes(d, o))
         return NULL;
     f->segment = 0;
     f->offload = o ? *o : finished;
@@ -296,14 +322,32 @@ static bool receive(struct virtio_net *d, struct virtio_net_pair *p, struct virt
     return true;
 }
 
+/* Moves all of the next frame if it can be copied at once, as most can: 1; 0: no chain waits;
+ * -E_NOENT: receive() does it. */
+static int receive_single(struct virtio_net *d, struct virtio_net_pair *p,
+                          struct virtio_net_budget *b)
+{
+    const struct virtio_net_frame *f = frame_at(p, p->tail);
+    int rc = f->segment ? -E_NOENT : put_single(d, p, &f->offload, f->data, f->len);
+
+    if (rc == 1) {
+        b->bytes -= min_u64(b->bytes, f->len);
+        drop_first(d, p, f);
+    }
+    return rc;
+}
+
 void virtio_net_rx_work(struct virtio_net *d, struct virtio_net_pair *p)
 {
     struct virtio_net_budget b = {VIRTIO_NET_WORK, VIRTIO_NET_BYTES};
     unsigned before = p->received;
 
-    while (p->received - before < VIRTIO_NET_RECEIVE && b.bytes && virtio_net_rx_can(d, p))
-        if (!receive(d, p, &b))
+    while (p->received - before < VIRTIO_NET_RECEIVE && b.bytes && virtio_net_rx_waiting(p)) {
+        int rc = receive_single(d, p, &b);
+
+        if (rc == 0 || (rc < 0 && !receive(d, p, &b)))
             break;
+    }
 }
 
 /* ---- drivers come and go ---- */

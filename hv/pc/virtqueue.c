@@ -1,7 +1,7 @@
 #include "hv/pc/virtqueue.h"
 
 #define DESC_NEXT          1u
-#define DESC_WRITE         2u
+#define DESC_WRITE         VIRTQUEUE_WRITE
 #define DESC_INDIRECT      4u
 #define AVAIL_NO_INTERRUPT 1u
 #define USED_NO_NOTIFY     1u

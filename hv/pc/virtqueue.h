@@ -13,6 +13,7 @@
 #include "hv/types.h"
 
 #define VIRTQUEUE_MAX   256u /* entries */
+#define VIRTQUEUE_WRITE 2u   /* of a descriptor's flags: the device writes */
 #define VIRTQUEUE_INDEX 2u   /* both rings begin with 16 bits of flags and a 16-bit index */
 
 struct virtqueue {
@@ -53,6 +54,44 @@ int virtqueue_next(struct virtqueue *q, const struct gmem *m, struct virtqueue_c
  * a chain has 1 to q->size pieces. */
 int virtqueue_piece(struct virtqueue *q, const struct gmem *m, struct virtqueue_chain *c,
                     struct virtqueue_piece *p) MUST_CHECK;
+/* A chain that is one piece, all of it in one place on the host: most are. */
+struct virtqueue_single {
+    uint16_t head;
+    uint32_t length;
+    uint8_t *at;
+};
+/* The next available chain if it is such a one, of `least` to `most` bytes, and readable or
+ * writable as wanted: 1; 0 if there is none; -E_NOENT: it was not taken, and virtqueue_next() has
+ * it, or says what is wrong. */
+static ALWAYS_INLINE int MUST_CHECK virtqueue_next_single(struct virtqueue *q, const struct gmem *m,
+                                                          bool writable, size_t least, size_t most,
+                                                          struct virtqueue_single *w)
+{
+    const unsigned mask = q->size - 1u, flags = writable ? VIRTQUEUE_WRITE : 0;
+    uint16_t waiting, *avail = (uint16_t *)q->avail_at;
+    const uint64_t *desc;
+    uint64_t address, rest;
+
+    if (!avail || !q->desc_at || q->broken)
+        return -E_NOENT;
+    waiting = (uint16_t)(__atomic_load_n(&avail[1], __ATOMIC_ACQUIRE) - q->last_avail);
+    if (waiting == 0)
+        return 0;
+    w->head = __atomic_load_n(&avail[2 + (q->last_avail & mask)], __ATOMIC_RELAXED);
+    if (waiting > q->size || w->head > mask)
+        return -E_NOENT;
+    /* Read once: the guest may write meanwhile. */
+    desc = (const uint64_t *)q->desc_at + 2 * (size_t)w->head;
+    address = __atomic_load_n(&desc[0], __ATOMIC_RELAXED);
+    rest = __atomic_load_n(&desc[1], __ATOMIC_RELAXED);
+    w->length = (uint32_t)rest;
+    if ((uint16_t)(rest >> 32) != flags || w->length < least || w->length > most ||
+        address > m->size || w->length > m->size - address)
+        return -E_NOENT;
+    w->at = m->base + address;
+    q->last_avail++;
+    return 1;
+}
 /* True if another chain exists, or something that breaks the ring. */
 static inline bool virtqueue_waits(const struct virtqueue *q, const struct gmem *m)
 {

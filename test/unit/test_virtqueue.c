@@ -211,6 +211,115 @@ static void test_wrap(void **state)
     assert_false(q.broken);
 }
 
+/* Takes the next chain, which must be this one. */
+static void takes_single(bool writable, unsigned head, uint64_t address, uint32_t length)
+{
+    struct virtqueue_single s;
+
+    assert_int_equal(virtqueue_next_single(&q, &mem, writable, length, length, &s), 1);
+    assert_int_equal(s.head, head);
+    assert_int_equal(s.length, length);
+    assert_ptr_equal(s.at, mem.base + address);
+}
+
+/* The next chain stays for virtqueue_next(), whose result is `rc`. */
+static void leaves_single(bool writable, size_t least, size_t most, int rc)
+{
+    uint16_t before = q.last_avail;
+    struct virtqueue_single s;
+
+    assert_int_equal(virtqueue_next_single(&q, &mem, writable, least, most, &s), -E_NOENT);
+    assert_int_equal(q.last_avail, before);
+    assert_int_equal(next_whole(&q, &mem, &c), rc);
+}
+
+static void test_single(void **state)
+{
+    struct virtqueue_single s;
+    unsigned offered = 0;
+
+    (void)state;
+    desc(1, DATA, 100, 0, 5);
+    desc(2, MEMORY - 60, 60, WRITE, 0);
+    desc(3, DATA, 12, NEXT, 1);
+    offer(offered++, 1, (unsigned[]){1});
+    assert_int_equal(virtqueue_next_single(&q, &mem, false, 0, 100, &s), -E_NOENT); /* not ready */
+    enable();
+    takes_single(false, 1, DATA, 100);
+    assert_int_equal(virtqueue_next_single(&q, &mem, false, 0, 100, &s), 0);
+    offer(offered++, 1, (unsigned[]){2});
+    takes_single(true, 2, MEMORY - 60, 60);
+    /* What it does not take. */
+    offer(offered, 5, (unsigned[]){1, 1, 1, 2, 3});
+    leaves_single(true, 0, UINT32_MAX, 1);
+    leaves_single(false, 101, UINT32_MAX, 1);
+    leaves_single(false, 0, 99, 1);
+    leaves_single(false, 0, UINT32_MAX, 1);
+    leaves_single(false, 0, UINT32_MAX, 1);
+    assert_int_equal(c.count, 2);
+}
+
+/* Nor what breaks the ring; nor anything of a broken one. */
+static void test_single_bad(void **state)
+{
+    static const struct {
+        uint64_t address;
+        uint32_t length;
+    } outside[] = {{MEMORY, 1}, {MEMORY - 1, 2}, {0, UINT32_MAX}, {UINT64_MAX, 1}, {1ull << 63, 4}};
+
+    for (unsigned i = 0; i < ARRAY_LEN(outside); i++) {
+        assert_int_equal((teardown(state), setup(state)), 0);
+        enable();
+        desc(0, outside[i].address, outside[i].length, 0, 0);
+        offer(0, 1, (unsigned[]){0});
+        leaves_single(false, 0, UINT32_MAX, -E_FORMAT);
+        leaves_single(false, 0, UINT32_MAX, 0);
+    }
+    for (unsigned index = 0; index < 2; index++) {
+        assert_int_equal((teardown(state), setup(state)), 0);
+        enable();
+        desc(0, DATA, 1, INDIR, 0);
+        offer(0, 1, (unsigned[]){index ? SIZE : 0});
+        leaves_single(false, 0, UINT32_MAX, -E_FORMAT);
+    }
+    assert_int_equal((teardown(state), setup(state)), 0);
+    enable();
+    desc(0, DATA, 1, 0, 0);
+    put16(AVAIL + 2, SIZE + 1);
+    leaves_single(false, 0, UINT32_MAX, -E_FORMAT);
+}
+
+/* What lies beyond the first range is left, and found by virtqueue_next(). */
+static void test_single_far(void **state)
+{
+    struct virtqueue_single s;
+
+    (void)state;
+    mem.size = MEMORY / 2;
+    mem.more[0] = (struct gmem_range){MEMORY / 2, MEMORY / 2, mem.base + MEMORY / 2};
+    mem.more_count = 1;
+    enable();
+    desc(0, MEMORY / 2, 8, 0, 0);
+    desc(1, MEMORY / 2 - 8, 8, 0, 0);
+    desc(2, MEMORY / 2 - 4, 8, 0, 0);
+    offer(0, 3, (unsigned[]){0, 1, 2});
+    leaves_single(false, 0, UINT32_MAX, 1);
+    takes_single(false, 1, MEMORY / 2 - 8, 8);
+    leaves_single(false, 0, UINT32_MAX, 1);
+    /* The rings themselves. */
+    virtqueue_reset(&q);
+    q.size = SIZE;
+    q.desc = DESC;
+    q.avail = MEMORY / 2 - 8;
+    q.used = USED;
+    enable();
+    put16(MEMORY / 2 - 6, 1);
+    put16(MEMORY / 2 - 4, 1);
+    assert_int_equal(virtqueue_next_single(&q, &mem, false, 0, 100, &s), -E_NOENT);
+    assert_int_equal(next_whole(&q, &mem, &c), 1);
+    assert_int_equal(c.head, 1);
+}
+
 static void test_full_ring(void **state)
 {
     static const unsigned heads[SIZE] = {7, 6, 5, 4, 3, 2, 1, 0};
@@ -371,6 +480,8 @@ int main(void)
         TEST(test_loop),          TEST(test_self_loop),
         TEST(test_indirect),      TEST(test_pieces_outside),
         TEST(test_length),        TEST(test_interrupt_flag),
+        TEST(test_single),        TEST(test_single_bad),
+        TEST(test_single_far),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
