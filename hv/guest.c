@@ -295,13 +295,23 @@ static void note_frame(struct guest *g, bool taken)
     guest_tell(g, GUEST_REQ_NET);
 }
 
-/* From the switch, on any core. */
+/* This core owns its PC, and its driver may be using the card. */
+static bool is_at_hand(const struct guest *g)
+{
+    return g->life.entity.core == arch_core_self() && !platform_is_shared(&g->platform) &&
+           g->life.phase == GUEST_LIVE;
+}
+
+/* From the switch, on any core. A frame to a group goes to many, by the shorter way. */
 void guest_on_frame(void *ctx, const uint8_t *frame, size_t len, const struct net_offload *o)
 {
     struct guest *g = ctx;
+    struct virtio_net *d = &g->platform.net;
 
-    if (virtio_net_wants(&g->platform.net, frame))
-        note_frame(g, virtio_net_rx_push(&g->platform.net, frame, len, o));
+    if (!virtio_net_wants(d, frame))
+        return;
+    note_frame(g, (!(frame[0] & 1) && is_at_hand(g) && virtio_net_rx_put(d, frame, len, o)) ||
+                      virtio_net_rx_push(d, frame, len, o));
 }
 
 static uint32_t takes(void *ctx)

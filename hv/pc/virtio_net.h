@@ -4,7 +4,8 @@
  *
  * Ownership: all functions except virtio_net_rx_push() run on the guest's owning core. Frames for
  * the guest wait in a bounded ring (lock: rx_lock) until the device's work (virtio.pci.due) copies
- * them into receive buffers, in the guest's own time. An invalid ring or register breaks the device
+ * them into receive buffers, in the guest's own time. Those of a sender on the same core can go
+ * there at once (virtio_net_rx_put()). An invalid ring or register breaks the device
  * (DEVICE_NEEDS_RESET), never the host.
  *
  * A card has a pair of queues, one to receive and one to send, for each vCPU of its guest. The
@@ -209,6 +210,11 @@ void virtio_net_init(struct virtio_net *d, const struct gmem *mem, const uint8_t
  * does not take it as it is. The caller kicks the owning core, which calls pci_work_now(). */
 bool virtio_net_rx_push(struct virtio_net *d, const uint8_t *frame, size_t len,
                         const struct net_offload *o);
+/* The same at once, on the owning core: into the driver's next buffer, if no frame waits and the
+ * buffer is one piece. False: virtio_net_rx_push() has to do it. The device's work tells the
+ * driver. */
+bool virtio_net_rx_put(struct virtio_net *d, const uint8_t *frame, size_t len,
+                       const struct net_offload *o);
 /* What the driver takes unfinished, see enum net_takes. Any core. */
 static inline uint32_t virtio_net_takes(const struct virtio_net *d)
 {

@@ -108,6 +108,16 @@ static int put_single(struct virtio_net *d, struct virtio_net_pair *p, const str
     return 1;
 }
 
+bool virtio_net_rx_put(struct virtio_net *d, const uint8_t *frame, size_t len,
+                       const struct net_offload *o)
+{
+    struct virtio_net_pair *p = d->pairs;
+
+    return d->receiving == 1 && !virtio_net_rx_waiting(p) && virtio_is_running(&d->virtio) &&
+           d->known == d->virtio.driver_features && takes(d, o) &&
+           put_single(d, p, o ? o : &finished, frame, len) == 1;
+}
+
 /* The next free place of the ring; NULL: it is full, or the driver does not take such frames. Under
  * rx_lock. */
 static struct virtio_net_frame *place_for(struct virtio_net *d, struct virtio_net_pair *p,

@@ -112,7 +112,9 @@ static void step(const uint8_t op[8])
         break;
     case 6:
         if (op[1] & 1)
-            (void)virtio_net_rx_push(&dev, frame, (size_t)v % (VIRTIO_NET_FRAME + 4), NULL);
+            (void)((op[1] & 2 &&
+                    virtio_net_rx_put(&dev, frame, (size_t)v % VIRTIO_NET_FRAME, NULL)) ||
+                   virtio_net_rx_push(&dev, frame, (size_t)v % (VIRTIO_NET_FRAME + 4), NULL));
         else if (!borrowed)
             borrowed = virtio_net_rx_borrow(&dev);
         else if (virtio_net_rx_give(

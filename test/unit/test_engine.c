@@ -1,5 +1,6 @@
 /* SOURCES: @engine */
 /* The engine: lives, vCPUs on several cores, requests, flushes, chores, and what fails. */
+#include "hv/pc/pci_registers.h"
 #include "test/unit/engine.h"
 
 static int begin(void **state)
@@ -1511,6 +1512,85 @@ static void frames(void **state)
     assert_int_equal(g->transfer.state, 0);
 }
 
+/* A driver that has given its card two buffers. */
+static void give_buffers(struct guest *g)
+{
+    enum { DESC = 0x20000, AVAIL = 0x21000, USED = 0x22000, BUFFER = 0x23000 };
+    struct virtio *v = &g->platform.net.virtio;
+    struct virtqueue *q = &v->queues[VIRTIO_NET_RX];
+    uint8_t *m = g->mem.base;
+
+    memset(m + AVAIL, 0, 3 * PAGE_SIZE);
+    for (unsigned i = 0; i < 2; i++) {
+        put_le64(m + DESC + 16 * i, BUFFER + 0x800 * i);
+        put_le64(m + DESC + 16 * i + 8, 0x800 | (uint64_t)VIRTQUEUE_WRITE << 32);
+        put_le16(m + AVAIL + 4 + 2 * i, (uint16_t)i);
+    }
+    put_le16(m + AVAIL + 2, 2);
+    *q = (struct virtqueue){.size = 2, .desc = DESC, .avail = AVAIL, .used = USED};
+    assert_int_equal(virtqueue_enable(q, &g->mem), 0);
+    v->driver_features = g->platform.net.known = VIRTIO_F_VERSION_1;
+    g->platform.net.header = VIRTIO_NET_HEADER;
+    v->status = VIRTIO_DRIVER_OK;
+    v->pci.config[PCI_COMMAND] = PCI_COMMAND_MASTER;
+}
+
+/* Delivers a frame on core 1: true if the driver has it at once, false if it waits in the ring. */
+static bool comes_at_once(struct guest *g, uint8_t *frame)
+{
+    const struct virtio_net_pair *p = g->platform.net.pairs;
+    uint16_t before = p->rx->used_index;
+    uint32_t waiting = p->head - p->tail;
+
+    self = 1;
+    guest_on_frame(g, frame, 64, NULL);
+    assert_int_equal((uint16_t)(p->rx->used_index - before) + (p->head - p->tail) - waiting, 1);
+    return p->rx->used_index != before;
+}
+
+/* A frame from a guest of the same core goes straight into its buffer, while its driver may use the
+ * card. */
+static void frames_at_hand(void **state)
+{
+    struct guest_config c = config_of("net", 1);
+    static uint8_t frame[64] = {2}, group[64] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    struct guest *g, *other;
+
+    (void)state;
+    c.devices |= DEV_NET;
+    others = halts;
+    g = guest_get((unsigned)deploy(&c));
+    settle();
+    give_buffers(g);
+    assert_true(comes_at_once(g, frame));
+    assert_int_equal(g->status->frames_received, 1);
+    assert_true(g->life.entity.requests & GUEST_REQ_NET);
+    assert_false(comes_at_once(g, group));
+    assert_false(comes_at_once(g, frame)); /* not before it */
+    virtio_net_rx_forget(&g->platform.net);
+    give_buffers(g);
+    assert_true(comes_at_once(g, frame));
+    /* Not on another core, nor while it is paused. */
+    virtio_net_rx_forget(&g->platform.net);
+    give_buffers(g);
+    self = 0;
+    guest_on_frame(g, frame, 64, NULL);
+    assert_int_equal(g->platform.net.pairs[0].rx->used_index, 0);
+    virtio_net_rx_forget(&g->platform.net);
+    assert_int_equal(act(g->number, ABI_ACTION_PAUSE), 0);
+    settle();
+    give_buffers(g);
+    assert_false(comes_at_once(g, frame));
+    /* Nor if other cores use its PC as well. */
+    c = config_of("two", 1);
+    c.devices |= DEV_NET;
+    spread(&c, 2);
+    other = guest_get((unsigned)deploy(&c));
+    settle();
+    give_buffers(other);
+    assert_false(comes_at_once(other, frame));
+}
+
 /* For a while after a frame the next ones bring no kick, because the core looks once more by
  * itself. A sender that stands still before it leaves the frame's request may come after that look.
  */
@@ -2083,6 +2163,7 @@ int main(void)
         TEST(requests_in_a_stretch),
         TEST(typed_in_a_stretch),
         TEST(frames),
+        TEST(frames_at_hand),
         TEST(a_late_sender),
         TEST(time_for_frames),
         TEST(images),

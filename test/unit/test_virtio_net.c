@@ -488,6 +488,109 @@ static void test_receive_later(void **state)
     assert_true(pci_level(VIRTIO_NET_IRQ));
 }
 
+/* A frame into the next buffer at once; false: it was not. */
+static bool put_now(size_t len, uint8_t fill, const struct net_offload *o)
+{
+    uint8_t bytes[VIRTIO_NET_FRAME];
+
+    memset(bytes, fill, sizeof(bytes));
+    return virtio_net_rx_put(&dev, bytes, len, o);
+}
+
+/* Offers a buffer of this many bytes in one piece. */
+static void offer_buffer(unsigned i, uint32_t bytes)
+{
+    desc(RX, i, DATA(RX, i), bytes, WRITE, 0);
+    offer(RX, i);
+}
+
+static void test_receive_at_once(void **state)
+{
+    (void)state;
+    assert_false(put_now(60, 1, NULL)); /* no driver */
+    start();
+    work();
+    assert_false(put_now(60, 1, NULL)); /* no buffer */
+    offer_buffer(0, VIRTIO_NET_HEADER + VIRTIO_NET_FRAME_MAX);
+    offer_buffer(1, VIRTIO_NET_HEADER + 60);
+    put(DATA(RX, 0), UINT64_MAX, 8);
+    assert_true(put_now(VIRTIO_NET_FRAME_MAX, 0x5a, NULL));
+    assert_int_equal(used(RX), 1);
+    assert_int_equal(get(USED(RX) + 8, 4), VIRTIO_NET_HEADER + VIRTIO_NET_FRAME_MAX);
+    assert_int_equal(get(DATA(RX, 0), 4), 0);
+    assert_int_equal(get(DATA(RX, 0) + 10, 4), 0x5a5a0001); /* num_buffers, then the frame */
+    assert_int_equal(get(DATA(RX, 0) + VIRTIO_NET_HEADER + VIRTIO_NET_FRAME_MAX - 2, 4), 0x5a5a);
+    assert_true(put_now(60, 0xab, NULL));
+    assert_int_equal(used(RX), 2);
+    assert_int_equal(get(USED(RX) + 4 + 8 + 4, 4), VIRTIO_NET_HEADER + 60);
+    assert_false(put_now(60, 0xcd, NULL));
+    /* The driver is told by the device's work, once. */
+    assert_false(pci_level(VIRTIO_NET_IRQ));
+    work();
+    assert_true(pci_level(VIRTIO_NET_IRQ));
+    assert_int_equal(in(VIRTIO_ISR, 1), 1);
+    work();
+    assert_false(pci_level(VIRTIO_NET_IRQ));
+    assert_int_equal(used(RX), 2);
+}
+
+/* What waits goes first; and what needs more than one copy is left to the device's work, which does
+ * it as ever. */
+static void test_not_at_once(void **state)
+{
+    static const struct net_offload partial = {.flags = NET_NEEDS_CSUM, .num_buffers = 1};
+
+    (void)state;
+    start();
+    push(60, 1);
+    work();
+    offer_buffer(0, 2000);
+    assert_false(put_now(60, 2, NULL));
+    work();
+    assert_int_equal(used(RX), 1);
+    desc(RX, 1, DATA(RX, 1), 12, WRITE | NEXT, 2);
+    desc(RX, 2, DATA(RX, 2), 2000, WRITE, 0);
+    offer(RX, 1);
+    assert_false(put_now(60, 3, NULL));
+    push(60, 3);
+    work();
+    assert_int_equal(used(RX), 2);
+    assert_int_equal(get(DATA(RX, 2), 4), 0x03030303);
+    offer_buffer(3, VIRTIO_NET_HEADER + 59);
+    assert_false(put_now(60, 4, NULL));
+    push(60, 4);
+    work();
+    assert_int_equal(get(USED(RX) + 4 + 8 * 2 + 4, 4), 0); /* it does not fit */
+    offer_buffer(4, 2000);
+    assert_false(put_now(60, 5, &partial)); /* the driver does not take it */
+    assert_true(put_now(60, 5, NULL));
+    offer_buffer(5, 2000);
+    write_only(VIRTIO_STATUS, 1, 0);
+    assert_false(put_now(60, 6, NULL));
+    /* With several buffers to a frame, one that has been begun is finished first. */
+    start_with(VIRTIO_NET_F_MRG_RXBUF);
+    offer_buffer(6, 40);
+    push(60, 7);
+    work();
+    offer_buffer(7, 2000);
+    assert_false(put_now(60, 8, NULL));
+    work();
+    assert_int_equal(used(RX), 2);
+    offer_buffer(8, 2000);
+    pci_put(VIRTIO_NET_SLOT, PCI_COMMAND, 2, PCI_COMMAND_IO); /* no master */
+    assert_false(put_now(60, 9, NULL));
+    pci_put(VIRTIO_NET_SLOT, PCI_COMMAND, 2, PCI_COMMAND_IO | PCI_COMMAND_MASTER);
+    assert_true(put_now(60, 9, NULL));
+    /* A broken ring is the device's work, too. */
+    offer(RX, SIZE);
+    assert_false(put_now(60, 10, NULL));
+    assert_int_equal(in(VIRTIO_STATUS, 1), VIRTIO_READY);
+    push(60, 10);
+    work();
+    assert_true(in(VIRTIO_STATUS, 1) & VIRTIO_NEEDS_RESET);
+    assert_false(put_now(60, 11, NULL));
+}
+
 /* VIRTIO_F_EVENT_IDX is not taken: flags say who wants to hear what. */
 static void test_notifications_by_flags(void **state)
 {
@@ -949,7 +1052,10 @@ static void test_legacy(void **state)
     put_desc(0x1000, 0x7800, 100, WRITE, 0);
     put_avail(0x2000, 256, 0);
     assert_true(virtio_net_rx_push(&dev, bytes, sizeof(bytes), NULL));
+    put_avail(0x2000, 256, 0);
+    assert_false(virtio_net_rx_put(&dev, bytes, sizeof(bytes), NULL));
     work();
+    assert_false(virtio_net_rx_put(&dev, bytes, sizeof(bytes), NULL)); /* another header */
     assert_int_equal(get(0x3000 + 8, 4), VIRTIO_NET_OLD_HEADER + sizeof(bytes));
     assert_memory_equal(mem.base + 0x7800 + VIRTIO_NET_OLD_HEADER, bytes, sizeof(bytes));
 }
@@ -973,6 +1079,8 @@ int main(void)
         TEST(test_receive),
         TEST(test_receive_longest),
         TEST(test_receive_later),
+        TEST(test_receive_at_once),
+        TEST(test_not_at_once),
         TEST(test_notifications_by_flags),
         TEST(test_notifications_by_index),
         TEST(test_endless_sending),
