@@ -45,10 +45,10 @@ def test_usb_stick(qemu, firmware):
     qemu(*firmware, "-nic", "none", "-drive", f"if=none,id=stick,format=raw,readonly=on,file={iso}", "-device", "qemu-xhci", "-device", "usb-storage,drive=stick")
 
 
-@pytest.mark.parametrize("model", ["e1000", "virtio-net-pci"])
-def test_pxe_bios(qemu, netboot, model):
+@pytest.mark.parametrize("model, root, directory", [("e1000", os.path.dirname, "tree/"), ("virtio-net-pci", str, "")])
+def test_pxe_bios(qemu, netboot, model, root, directory):
     """The directory may be anywhere on the server."""
-    qemu("-boot", "n", "-nic", f"user,model={model},tftp={os.path.dirname(netboot)},bootfile=tree/bulkhead.0")
+    qemu("-boot", "n", "-nic", f"user,model={model},tftp={root(netboot)},bootfile={directory}bulkhead.0")
 
 
 def test_pxe_uefi(qemu, netboot):
