@@ -9,25 +9,10 @@
 
 #include <cmocka.h>
 
+#include "test/unit/warnings.h"
+
 #define MAY(bit) (1ull << (32 + (bit)))
 #define CORE     5u
-#define LINES    40u
-
-static struct {
-    char line[LINES][400];
-    unsigned count;
-} told;
-
-void log_warn(const char *format, ...)
-{
-    va_list ap;
-
-    assert_true(told.count < ARRAY_LEN(told.line));
-    va_start(ap, format);
-    assert_true(vsnprintf(told.line[told.count++], sizeof(told.line[0]), format, ap) <
-                (int)sizeof(told.line[0]));
-    va_end(ap);
-}
 
 static unsigned lines_with(const char *text)
 {

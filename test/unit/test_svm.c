@@ -16,23 +16,9 @@
 
 #include <cmocka.h>
 
+#include "test/unit/warnings.h"
+
 /* ---- what is required ---- */
-
-static struct {
-    char line[4][200];
-    unsigned count;
-} told;
-
-void log_warn(const char *format, ...)
-{
-    va_list ap;
-
-    assert_true(told.count < ARRAY_LEN(told.line));
-    va_start(ap, format);
-    assert_true(vsnprintf(told.line[told.count++], sizeof(told.line[0]), format, ap) <
-                (int)sizeof(told.line[0]));
-    va_end(ap);
-}
 
 static const struct svm_caps good = {
     .abi = {.present = 1, .svm_asids = 16, .svm_features = CPUID_SVM_NP}, .page_1g = true};
