@@ -47,4 +47,4 @@ $(BUILD)/guests/tasks.elf: $(BUILD)/guests/test/guests/tasks.o test/guests/lib/g
 	$(call say,LD)
 	$(Q)ld -n -m elf_i386 --oformat elf32-i386 -nostdlib -z noexecstack --no-warn-rwx-segments --strip-all -T test/guests/lib/guest.lds $< $(out)
 
--include $(BUILD)/guests/test/guests/tasks.d $(GUEST_NAMES:%=$(BUILD)/guests/test/guests/%.d) $(BUILD)/guests/test/guests/lib/guest.d $(BUILD)/guests/test/guests/lib/apic.d $(BUILD)/guests/mgmt/pc/pc.d
+-include $(BUILD)/guests/test/guests/tasks.d $(GUEST_NAMES:%=$(BUILD)/guests/test/guests/%.d) $(BUILD)/guests/test/guests/lib/guest.d $(BUILD)/guests/test/guests/lib/apic.d $(BUILD)/guests/test/guests/lib/boot.d $(BUILD)/guests/mgmt/pc/pc.d
