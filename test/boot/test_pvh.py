@@ -58,6 +58,8 @@ def unpack(bzimage):
     payload = bzimage[at + offset:at + offset + length]
     if payload.startswith(b"\xfd7zXZ"):
         return lzma.LZMADecompressor().decompress(payload)
+    if payload.startswith(b"\x28\xb5\x2f\xfd"):  # Debian 13; Python has it from 3.14 on
+        return subprocess.run(["zstd", "-dc"], input=payload[:-4], stdout=subprocess.PIPE, check=True).stdout
     assert payload.startswith(b"\x02\x21\x4c\x18"), payload[:8]  # LZ4's legacy frame
     out, at = bytearray(), 4
     while at < len(payload) - 4:

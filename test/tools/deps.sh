@@ -9,7 +9,7 @@ client="curl openssl"
 run="bochs bochs-term bochsbios vgabios $client"
 qemu="qemu-system-x86 $client"
 uefi="ovmf"
-test="$run qemu-system-x86 $uefi clang llvm libclang-rt-dev|libclang-rt-14-dev libcmocka-dev libzydis-dev python3-pytest python3-pytest-timeout clang-format chromium chromium-driver python3-selenium prometheus python3-jsonschema"
+test="$run qemu-system-x86 $uefi clang llvm libclang-rt-dev|libclang-rt-14-dev libcmocka-dev libzydis-dev python3-pytest python3-pytest-timeout clang-format chromium chromium-driver python3-selenium prometheus python3-jsonschema zstd"
 check="$test clang-tidy cppcheck"
 
 case "${1:-}" in
