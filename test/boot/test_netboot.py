@@ -13,6 +13,7 @@ import mknetboot
 from appliance import BUILD, Tcg
 
 UEFI = ["-bios", machine.OVMF]
+RANDOM = ["-device", "virtio-rng-pci"]  # without it, or RDRAND, Debian 13's OVMF (2025.02) has no network
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_pxe_bios(qemu, netboot, model, root, directory):
 
 
 def test_pxe_uefi(qemu, netboot):
-    qemu(*UEFI, "-M", "q35", "-nic", f"user,model=virtio-net-pci,tftp={netboot},bootfile=bulkhead.efi")
+    qemu(*UEFI, *RANDOM, "-M", "q35", "-nic", f"user,model=virtio-net-pci,tftp={netboot},bootfile=bulkhead.efi")
 
 
 NAMESPACE = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-rn"]
@@ -76,7 +77,7 @@ def test_http_uefi(qemu, netboot, tmp_path, monkeypatch):
     """Without PXE, which this firmware would try first."""
     monkeypatch.setenv("PATH", os.environ["PATH"] + ":/usr/sbin")
     no_pxe = [a for version in (4, 6) for a in ("-fw_cfg", f"name=opt/org.tianocore/IPv{version}PXESupport,string=n")]
-    qemu(*UEFI, "-M", "q35", *no_pxe, "-netdev", "tap,id=n,ifname=tap0,script=no,downscript=no", "-device", "virtio-net-pci,netdev=n,bootindex=1,romfile=",
+    qemu(*UEFI, *RANDOM, "-M", "q35", *no_pxe, "-netdev", "tap,id=n,ifname=tap0,script=no,downscript=no", "-device", "virtio-net-pci,netdev=n,bootindex=1,romfile=",
          shell=SERVERS.format(directory=tmp_path, python=sys.executable, files=netboot))
 
 
