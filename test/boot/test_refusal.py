@@ -16,7 +16,8 @@ def test_refused(start_qemu, uefi):
         rows = m.screen_rows()
         lines = [sum(rows[y:y + 16]) for y in range(0, len(rows) - 15, 16)]
         text = [n for n in lines if n > 20]  # not the cursor
-        if 7 <= len(text) <= 22 and min(lines[:len(text)]) > 20:
+        filled = 7 <= len(text) <= 22 and min(lines[:len(text)]) > 20
+        if filled:
             break
-    assert len(lines) >= 25 and 7 <= len(text) <= 22 and min(lines[:len(text)]) > 20, lines
+    assert len(lines) >= 25 and filled, lines
     assert max(text) < 16 * 800 // 2, lines

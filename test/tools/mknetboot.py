@@ -18,7 +18,7 @@ import mkiso  # noqa: E402
 MODULES = "multiboot2 serial normal boot configfile test echo relocator mmap acpi"
 OURS = ("boot", "bulkhead.0", "bulkhead.efi")
 # The server and the directory that PXE named are in cmdpath, or in fw_path instead (Debian 13's GRUB, 2.12-9+deb13u4). What GRUB runs here knows no "if".
-EARLY = "set top=${cmdpath}${fw_path}\nset prefix=${cmdpath}${fw_path}/boot/grub\n"
+EARLY = "set top=${cmdpath}${fw_path}\nset prefix=$top/boot/grub\n"
 
 
 def write_archive(tree, to):
